@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace verbatim {
+
+// What an id stands for (specs: token bytes). Control and unknown ids never come from text.
+enum class TokenKind : uint8_t { kNormal, kUserDefined, kByte, kControl, kUnknown };
+
+struct TokenBytes {
+  TokenKind kind = TokenKind::kNormal;
+  std::string bytes;  // empty for control and unknown ids
+};
+
+// Where a text stands in its document: the first piece of a document may get the tokenizer's own prefix (SentencePiece's
+// dummy space), a later piece never does.
+enum class TextStart { kDocument, kContinuation };
+
+struct Tokens {
+  std::vector<int32_t> ids;
+  std::vector<uint32_t> ends;  // ends[i]: byte offset in the text just behind token i; begins are the previous ends
+};
+
+// A tokenizer decided before training: SentencePiece or tokenizer.json behind one interface. Thread safe.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  // Chosen by the file: "*.model" is SentencePiece, "*.json" is tokenizer.json. Throws InputError.
+  [[nodiscard]] static std::shared_ptr<const Tokenizer> open(const std::filesystem::path& path);
+
+  [[nodiscard]] virtual int64_t vocabulary_size() const = 0;
+  // Lossless: decode(encode(text).ids) == text for every byte string; the ends tile the text. Equal to the original library's ids
+  // wherever that library is lossless itself (everywhere but U+2581 in the text and invalid UTF-8, which become byte pieces).
+  [[nodiscard]] virtual Tokens encode(std::string_view text, TextStart start = TextStart::kDocument) const = 0;
+  // Exactly what the original library gives, lossy or not (no offsets).
+  [[nodiscard]] virtual std::vector<int32_t> encode_like_original(std::string_view text) const = 0;
+  // The bytes of a whole document (a dummy prefix is taken off again).
+  [[nodiscard]] virtual std::string decode(const std::vector<int32_t>& ids, TextStart start = TextStart::kDocument) const = 0;
+  // What the original library decodes (U+FFFD for broken byte runs, " ?? " for unknown).
+  [[nodiscard]] virtual std::string decode_like_original(const std::vector<int32_t>& ids) const = 0;
+  [[nodiscard]] virtual const TokenBytes& token_bytes(int32_t id) const = 0;
+  // Start and end symbols, -1 when the tokenizer has none.
+  [[nodiscard]] virtual int32_t begin_id() const = 0;
+  [[nodiscard]] virtual int32_t end_id() const = 0;
+  // The file's bytes (copied into model folders) and the name it goes by there ("tokenizer.model", "tokenizer.json").
+  [[nodiscard]] virtual const std::string& file_bytes() const = 0;
+  [[nodiscard]] virtual std::string file_name() const = 0;
+};
+
+}  // namespace verbatim
