@@ -13,8 +13,8 @@ pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 pkg_check_modules(edit IMPORTED_TARGET libedit)
 find_package(Torch REQUIRED)
 
-# The precompiled header saves about 20 s per file that includes LibTorch: one target builds it, all others reuse it.
-function(verbatim_use_torch target)
+# Flags that decide whether GCC accepts the precompiled header: the same for every target that includes LibTorch.
+function(verbatim_torch_options target)
   target_include_directories(${target} SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
   target_link_libraries(${target} PUBLIC ${TORCH_LIBRARIES})
   if(TORCH_CXX_FLAGS)
@@ -22,19 +22,22 @@ function(verbatim_use_torch target)
     target_compile_options(${target} PUBLIC ${flags})
   endif()
   target_compile_options(${target} PRIVATE -fopenmp)
-  if(TARGET verbatim_torch_header)
-    target_precompile_headers(${target} REUSE_FROM verbatim_torch_header)
+  target_link_options(${target} PUBLIC -fopenmp)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Lets ccache hash the header instead of giving up on files that use it.
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()
 endfunction()
 
-file(WRITE ${CMAKE_BINARY_DIR}/torch_header.cc "// Holds the precompiled header.\n")
+# The precompiled header saves about 20 s per file that includes LibTorch: one target builds it, all others reuse it.
+# A source with code generation flags of its own must set the property SKIP_PRECOMPILE_HEADERS.
+function(verbatim_use_torch target)
+  verbatim_torch_options(${target})
+  target_precompile_headers(${target} REUSE_FROM verbatim_torch_header)
+endfunction()
+
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/torch_header.cc CONTENT "// Holds the precompiled header.\n")
 add_library(verbatim_torch_header STATIC ${CMAKE_BINARY_DIR}/torch_header.cc)
 verbatim_compile_options(verbatim_torch_header)
-target_include_directories(verbatim_torch_header SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
-target_link_libraries(verbatim_torch_header PUBLIC ${TORCH_LIBRARIES})
-target_compile_options(verbatim_torch_header PRIVATE -fopenmp)
-if(TORCH_CXX_FLAGS)
-  separate_arguments(flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
-  target_compile_options(verbatim_torch_header PUBLIC ${flags})
-endif()
+verbatim_torch_options(verbatim_torch_header)
 target_precompile_headers(verbatim_torch_header PRIVATE <torch/torch.h>)

@@ -1,24 +1,31 @@
-# One function gives every target the same standard, warnings and sanitizers.
+# The functions that every folder uses: one place for standard, warnings, sanitizers, precompiled header and export.
 include(GNUInstallDirs)
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
+
+# ccache trusts a precompiled header only with this sloppiness; given here so that it does not depend on the user's setup.
 find_program(VERBATIM_CCACHE ccache)
 if(VERBATIM_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${VERBATIM_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${VERBATIM_CCACHE})
+endif()
+
+find_program(VERBATIM_MOLD mold)
+if(VERBATIM_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
+  add_link_options(-fuse-ld=mold)
 endif()
 
 function(verbatim_compile_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-psabi -fno-math-errno -fno-trapping-math)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # ccache and precompiled headers agree only when timestamps are left out of the header.
-    target_compile_options(${target} PRIVATE -fpch-preprocess)
-  endif()
+  # -fPIC for programs too (instead of -fPIE): GCC accepts a precompiled header only from identical code generation.
+  target_compile_options(${target} PRIVATE -fPIC -Wall -Wextra -Wno-unused-parameter -Wno-psabi
+                                           -fno-math-errno -fno-trapping-math)
   if(VERBATIM_NATIVE)
     target_compile_options(${target} PRIVATE -march=native)
   endif()
@@ -32,22 +39,43 @@ function(verbatim_compile_options target)
     target_compile_options(${target} PRIVATE -fsanitize=${VERBATIM_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${VERBATIM_SANITIZE})
   endif()
+  if(VERBATIM_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # verbatim_library(NAME SOURCES a.cc b.cc LINKS verbatim_base ... [TORCH])
-# A static library of one folder under src/. TORCH marks those that may include LibTorch.
+# A static library of one folder under src/. TORCH marks those that may include LibTorch. Installed and exported as
+# Verbatim::NAME, in component Tensors with TORCH and in component Text without.
 function(verbatim_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;LINKS;PRIVATE_LINKS")
-  add_library(${name} STATIC ${arg_SOURCES})
+  set(sources)
+  foreach(source ${arg_SOURCES})
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source} OR EXISTS ${source})
+      list(APPEND sources ${source})
+    else()
+      message(WARNING "${name}: ${source} is listed but does not exist yet (left out; run cmake again once it does)")
+    endif()
+  endforeach()
+  if(NOT sources)
+    file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.cc "")
+    set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cc)
+  endif()
+  add_library(${name} STATIC ${sources})
   add_library(Verbatim::${name} ALIAS ${name})
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
                                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/verbatim>)
+  target_compile_features(${name} PUBLIC cxx_std_20)
   target_link_libraries(${name} PUBLIC ${arg_LINKS} PRIVATE ${arg_PRIVATE_LINKS})
   verbatim_compile_options(${name})
+  set(part Text)
   if(arg_TORCH)
     verbatim_use_torch(${name})
+    set(part Tensors)
   endif()
+  install(TARGETS ${name} EXPORT Verbatim${part}Targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   set_property(GLOBAL APPEND PROPERTY VERBATIM_LIBRARIES ${name})
+  set_property(GLOBAL APPEND PROPERTY VERBATIM_PARTS ${part})
 endfunction()
 
 function(verbatim_print_summary)
