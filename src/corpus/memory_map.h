@@ -38,13 +38,20 @@ class MemoryMap {
   uint64_t total_bytes_ = 0;
 };
 
-// Writes a memory map document by document. The meta file is written last, all three under temporary names until
-// commit(). Refuses to overwrite.
+// Writes a memory map of text document by document, as T-Free's builder writes it with uint8 data and a uint64 index.
+// The meta file is written last, all three under temporary names until commit(). Refuses to overwrite. A document
+// longer than memory goes in by begin_document(), append()..., end_document(); discard_document() takes back what was
+// appended since begin_document().
 class MemoryMapWriter {
  public:
   explicit MemoryMapWriter(std::filesystem::path prefix);
   void add(std::string_view document);
+  void begin_document();
+  void append(std::string_view bytes);
+  void end_document();
+  void discard_document();
   [[nodiscard]] uint64_t document_count() const { return count_; }
+  // Bytes of the finished documents.
   [[nodiscard]] uint64_t total_bytes() const { return total_; }
   void commit();
 
@@ -54,6 +61,11 @@ class MemoryMapWriter {
   AtomicFile index_;
   uint64_t count_ = 0;
   uint64_t total_ = 0;
+  uint64_t open_bytes_ = 0;  // of the document that is being written
+  bool open_ = false;
 };
+
+// PREFIX + suffix (".bin", ".idx", ".meta.json"); a prefix may itself contain dots.
+[[nodiscard]] std::filesystem::path memory_map_file(const std::filesystem::path& prefix, std::string_view suffix);
 
 }  // namespace verbatim

@@ -14,9 +14,11 @@
 namespace verbatim {
 
 // Prepares items ahead of their use: `draw` is called in order, one call at a time, and says which item comes next;
-// `make` turns it into the item, in `threads` threads at once. next() returns items in the order they were drawn, so the
-// result does not depend on the number of threads. An exception in either reaches the caller of next().
-// Threads stop and join in the destructor.
+// `make` turns it into the item, in `threads` threads at once. next() returns items in the order they were drawn, so
+// the result does not depend on the number of threads. At most `depth` items wait or are in the making. With no
+// threads, next() draws and makes the item itself. An exception from `make` reaches the next() that would have returned
+// its item; one from `draw` ends the drawing and reaches that next() and every later one. Threads stop and join in the
+// destructor.
 template <class Draft, class Item>
 class Prefetcher {
  public:
@@ -39,6 +41,7 @@ class Prefetcher {
   std::condition_variable changed_;
   std::deque<std::future<Item>> ready_;
   bool stopping_ = false;
+  std::exception_ptr failure_;  // from draw
   std::vector<std::thread> threads_;
 };
 
