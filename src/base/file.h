@@ -48,6 +48,8 @@ class AtomicFile {
   void write(std::string_view bytes);
   void write(std::span<const std::byte> bytes);
   [[nodiscard]] uint64_t bytes_written() const { return written_; }
+  // Takes back everything after the first `bytes` bytes; bytes <= bytes_written().
+  void truncate(uint64_t bytes);
   void commit();
 
  private:
