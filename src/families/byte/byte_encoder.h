@@ -1,0 +1,49 @@
+#pragma once
+
+#include "model/encoder.h"
+
+namespace verbatim {
+
+struct ByteEncoderSettings : Settings {
+  // Hashed n-grams added to each byte's vector (BLT, arXiv 2412.09871, section 3.2.1).
+  std::vector<int64_t> ngram_sizes;
+  int64_t ngram_rows = 16384;  // rows of each n-gram table
+  void visit(SettingsVisitor& visitor) override;
+};
+
+inline constexpr int32_t kBoundaryId = 256;  // read before a document's first byte, predicted behind its last one
+
+// Every byte is a position. Lossless for any byte string.
+class ByteSegmenter final : public Segmenter {
+ public:
+  [[nodiscard]] Positions segment(std::string_view text, DocumentPart part) const override;
+  [[nodiscard]] std::string bytes_of(const std::vector<int32_t>& ids) const override;
+  [[nodiscard]] int32_t start_id() const override { return kBoundaryId; }
+  [[nodiscard]] int32_t end_id() const override { return kBoundaryId; }
+  [[nodiscard]] bool lossless() const override { return true; }
+};
+
+// A table of 256 bytes and the document boundary, plus tables of hashed n-grams.
+class ByteEncoder final : public TextEncoder {
+ public:
+  ByteEncoder(ByteEncoderSettings settings, int64_t width, at::Generator& generator);
+
+  [[nodiscard]] const Segmenter& segmenter() const override { return segmenter_; }
+  [[nodiscard]] int64_t width() const override { return width_; }
+  [[nodiscard]] Encoded encode(const PositionBatch& batch) override;
+  void encode_rows(const PositionBatch& rows, std::span<const int64_t> stream, std::span<EncoderState*> states,
+                   float* out_RD) override;
+  [[nodiscard]] at::Tensor table() const override { return table_VD_; }
+
+ private:
+  // Row of table k for the symbols that end with `newest` (index size - 1).
+  [[nodiscard]] int64_t ngram_row(size_t k, const uint16_t* newest, size_t available) const;
+
+  ByteSegmenter segmenter_;
+  ByteEncoderSettings settings_;
+  int64_t width_;
+  at::Tensor table_VD_;
+  at::Tensor ngrams_RD_;  // all n-gram tables, one below the other
+};
+
+}  // namespace verbatim

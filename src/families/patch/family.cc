@@ -1,0 +1,30 @@
+#include "families/patch/family.h"
+
+#include "base/error.h"
+#include "families/byte/byte_encoder.h"
+#include "families/byte/byte_parts.h"
+
+namespace verbatim {
+
+namespace {
+
+ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
+  if (settings.backbone.kind != "level") {
+    throw_input("backbone.kind is \"{}\"; family patch groups bytes with a level: set backbone.kind = \"level\", or use family "
+                "\"byte\"",
+                settings.backbone.kind);
+  }
+  return make_byte_parts(settings, std::move(generator));
+}
+
+}  // namespace
+
+Family patch_family() {
+  return {.name = "patch",
+          .summary = "bytes, grouped inside the backbone by nested levels: fixed stride or spaces",
+          .encoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<ByteEncoderSettings>(); },
+          .decoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<SoftmaxSettings>(); },
+          .make = make};
+}
+
+}  // namespace verbatim

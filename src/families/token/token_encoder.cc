@@ -1,0 +1,66 @@
+#include "families/token/token_encoder.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "model/transformer.h"
+#include "nn/kernels/dense.h"
+
+namespace verbatim {
+
+void TokenEncoderSettings::visit(SettingsVisitor& visitor) {
+  visitor.setting("tokenizer", tokenizer,
+                  {.help = "tokenizer.json or SentencePiece .model; relative to the data or model folder, or the working folder"});
+}
+
+TokenSegmenter::TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {
+  // A tokenizer with one document symbol uses it on both sides.
+  start_ = tokenizer_->begin_id() >= 0 ? tokenizer_->begin_id() : tokenizer_->end_id();
+  end_ = tokenizer_->end_id() >= 0 ? tokenizer_->end_id() : start_;
+  if (end_ < 0) {
+    throw_input("{}: has neither a begin nor an end symbol; a language model needs one to end documents (add a special "
+                "token such as <|endoftext|>)",
+                tokenizer_->file_name());
+  }
+}
+
+Positions TokenSegmenter::segment(std::string_view text, DocumentPart part) const {
+  Tokens tokens =
+      tokenizer_->encode(text, part == DocumentPart::kStart ? TextStart::kDocument : TextStart::kContinuation);
+  return {.ends = std::move(tokens.ends), .ids = std::move(tokens.ids), .id_offsets = {}};
+}
+
+std::string TokenSegmenter::bytes_of(const std::vector<int32_t>& ids) const {
+  return tokenizer_->decode(ids, TextStart::kContinuation);
+}
+
+std::string TokenSegmenter::bytes_of_first(const std::vector<int32_t>& ids) const {
+  return tokenizer_->decode(ids, TextStart::kDocument);
+}
+
+TokenEncoder::TokenEncoder(std::shared_ptr<const Tokenizer> tokenizer, int64_t width, at::Generator& generator)
+    : segmenter_(std::move(tokenizer)), width_(width) {
+  auto table = register_module("table", std::make_shared<torch::nn::Module>("table"));
+  table_VD_ = table->register_parameter(
+      "weight", initial_weight(segmenter_.tokenizer().vocabulary_size(), width, 1 / std::sqrt(static_cast<double>(width)),
+                               generator));
+}
+
+Encoded TokenEncoder::encode(const PositionBatch& batch) {
+  const at::Tensor index_N = at::from_blob(const_cast<int32_t*>(batch.ids.data()), {batch.rows()}, at::kInt)
+                                 .to(at::kLong)
+                                 .to(table_VD_.device());
+  return {.vectors_ND = nn::gather_rows(table_VD_, index_N), .rows = Rows::of(batch)};
+}
+
+void TokenEncoder::encode_rows(const PositionBatch& rows, std::span<const int64_t> stream,
+                               std::span<EncoderState*> /*states*/, float* out_RD) {
+  const float* table = table_VD_.data_ptr<float>();
+  for (size_t r = 0; r < stream.size(); ++r) {
+    std::copy_n(table + rows.ids[r] * width_, width_, out_RD + static_cast<int64_t>(r) * width_);
+  }
+}
+
+}  // namespace verbatim

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/backbone.h"
+#include "model/positions.h"
+
+namespace verbatim {
+
+// Picks one of several candidates by their scores; the sampling rules live behind it (src/generate).
+class Chooser {
+ public:
+  virtual ~Chooser() = default;
+  // Index of the choice; scores are unnormalised log-probabilities and may be overwritten.
+  [[nodiscard]] virtual int64_t choose(std::span<float> scores) = 0;
+};
+
+// The decoder's answer to "what comes next".
+struct NextPosition {
+  std::vector<int32_t> ids;
+  bool ends_document = false;
+};
+
+// Vectors to the text of the next position: its likelihood, and its choice in generation.
+class TextDecoder : public torch::nn::Module {
+ public:
+  [[nodiscard]] virtual Likelihood likelihood() const = 0;
+  // Nats of each row's target, [N] float32; 0 where a row has no target. h [N, D] in the compute type.
+  [[nodiscard]] virtual at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) = 0;
+  // One choice from one row of the backbone's result, float32 on the CPU.
+  [[nodiscard]] virtual NextPosition choose(std::span<const float> h_D, Chooser& chooser) = 0;
+  // The scores over the decoder's symbols, where it has a fixed list of them.
+  [[nodiscard]] virtual std::vector<float> scores(std::span<const float> h_D) = 0;
+};
+
+}  // namespace verbatim

@@ -1,0 +1,124 @@
+#include "model/language_model.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/torch.h>
+
+#include "base/error.h"
+
+namespace verbatim {
+
+std::shared_ptr<LanguageModel> LanguageModel::create(std::shared_ptr<ModelSettings> settings, uint64_t seed,
+                                                     const std::filesystem::path& folder) {
+  const Family& family = find_family(settings->family);
+  if (settings->encoder == nullptr) {
+    settings->encoder = family.encoder_settings();
+    settings->decoder = family.decoder_settings();
+  }
+  settings->backbone.resolve();
+  ModelParts parts = family.make(*settings, folder, at::detail::createCPUGenerator(seed));
+  return std::make_shared<LanguageModel>(std::move(settings), std::move(parts));
+}
+
+LanguageModel::LanguageModel(std::shared_ptr<ModelSettings> settings, ModelParts parts)
+    : settings_(std::move(settings)), parts_(std::move(parts)) {
+  VERBATIM_ASSERT(parts_.encoder->width() == parts_.backbone->width());
+  register_module("encoder", parts_.encoder);
+  register_module("backbone", parts_.backbone);
+  register_module("decoder", parts_.decoder);
+}
+
+at::Tensor LanguageModel::forward(const PositionBatch& batch, const ForwardOptions& options) {
+  Encoded encoded = parts_.encoder->encode(batch);
+  return parts_.backbone->forward(encoded.vectors_ND, encoded.rows, options);
+}
+
+at::Tensor LanguageModel::nats(const PositionBatch& batch, const ForwardOptions& options) {
+  return parts_.decoder->nats(forward(batch, options), batch);
+}
+
+void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch& rows,
+                            std::span<const int64_t> stream) {
+  if (stream.empty()) return;
+  torch::NoGradGuard no_grad;
+  const int64_t width = parts_.backbone->width();
+  std::vector<float> x(stream.size() * static_cast<size_t>(width));
+  std::vector<EncoderState*> encoder_states;
+  std::vector<BackboneState*> backbone_states;
+  for (StreamState* state : states) {
+    encoder_states.push_back(&state->encoder);
+    backbone_states.push_back(&state->backbone);
+  }
+  parts_.encoder->encode_rows(rows, stream, encoder_states, x.data());
+  parts_.backbone->advance(x.data(), {stream, rows.symbols}, backbone_states);
+  for (size_t r = 0; r < stream.size(); ++r) {
+    StreamState& state = *states[stream[r]];
+    state.newest_D.assign(x.begin() + static_cast<int64_t>(r) * width, x.begin() + static_cast<int64_t>(r + 1) * width);
+  }
+}
+
+StreamState LanguageModel::start() {
+  StreamState state{.encoder = {}, .backbone = parts_.backbone->start(), .newest_D = {}};
+  PositionBatch batch;
+  append_positions(batch, segmenter(), {}, "", {.start_row = true, .end_target = false});
+  const int64_t stream = 0;
+  StreamState* pointer = &state;
+  advance({&pointer, 1}, batch, {&stream, 1});
+  return state;
+}
+
+void LanguageModel::read(StreamState& state, std::string_view text) {
+  // Long texts go through in stretches: memory stays bounded, and matrix products stay large.
+  constexpr size_t kStretch = 512;
+  const Positions positions =
+      segmenter().segment(text, state.positions == 0 ? DocumentPart::kStart : DocumentPart::kLater);
+  StreamState* pointer = &state;
+  for (size_t begin = 0; begin < positions.size(); begin += kStretch) {
+    const size_t end = std::min(begin + kStretch, positions.size());
+    PositionBatch batch;
+    append_positions(batch, segmenter(), positions, text,
+                     {.begin = begin, .score_begin = begin, .end = end, .start_row = false, .end_target = false});
+    const std::vector<int64_t> stream(end - begin, 0);
+    advance({&pointer, 1}, batch, stream);
+    state.positions += end - begin;
+  }
+}
+
+void LanguageModel::read_position(StreamState& state, const std::vector<int32_t>& ids) {
+  StreamState* pointer = &state;
+  read_positions({&pointer, 1}, {ids});
+}
+
+void LanguageModel::read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids) {
+  PositionBatch batch;
+  std::vector<int64_t> stream;
+  for (size_t s = 0; s < states.size(); ++s) {
+    const std::string bytes = bytes_of(*states[s], ids[s]);
+    Positions position{.ends = {static_cast<uint32_t>(bytes.size())}, .ids = ids[s], .id_offsets = {}};
+    if (ids[s].size() != 1) position.id_offsets = {0, static_cast<uint32_t>(ids[s].size())};
+    append_positions(batch, segmenter(), position, bytes, {.end = 1, .start_row = false, .end_target = false});
+    stream.push_back(static_cast<int64_t>(s));
+    ++states[s]->positions;
+  }
+  advance(states, batch, stream);
+}
+
+std::string LanguageModel::bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const {
+  return state.positions == 0 ? segmenter().bytes_of_first(ids) : segmenter().bytes_of(ids);
+}
+
+int64_t LanguageModel::parameter_count() const {
+  int64_t total = 0;
+  for (const at::Tensor& parameter : parameters()) total += parameter.numel();
+  return total;
+}
+
+int64_t LanguageModel::parameter_count_without_tables() const {
+  int64_t total = 0;
+  for (const auto& parameter : named_parameters()) {
+    if (parameter.key().starts_with("encoder.") || parameter.key().starts_with("decoder.head")) continue;
+    total += parameter.value().numel();
+  }
+  return total;
+}
+
+}  // namespace verbatim

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/family.h"
+#include "model/positions.h"
+
+namespace verbatim {
+
+// One text being read or written. A value: copying forks it.
+struct StreamState {
+  EncoderState encoder;
+  BackboneState backbone;
+  std::vector<float> newest_D;  // the backbone's result for the newest row: what predicts the next position
+  uint64_t positions = 0;       // positions read so far, the start row not counted
+  bool from_document_start = true;
+};
+
+// TextEncoder + Backbone + TextDecoder: bytes -> positions -> positions -> bytes.
+//   auto model = LanguageModel::create(settings, /*seed=*/1, ".");
+//   StreamState state = model->start();
+//   model->read(state, "Once upon a time");
+//   NextPosition next = model->decoder().choose(state.newest_D, chooser);
+class LanguageModel : public torch::nn::Module {
+ public:
+  // A new model with weights drawn from `seed`. `folder` is where relative paths in the settings start.
+  [[nodiscard]] static std::shared_ptr<LanguageModel> create(std::shared_ptr<ModelSettings> settings, uint64_t seed,
+                                                             const std::filesystem::path& folder);
+
+  [[nodiscard]] const Segmenter& segmenter() const { return parts_.encoder->segmenter(); }
+  [[nodiscard]] TextEncoder& encoder() { return *parts_.encoder; }
+  [[nodiscard]] Backbone& backbone() { return *parts_.backbone; }
+  [[nodiscard]] TextDecoder& decoder() { return *parts_.decoder; }
+  [[nodiscard]] ModelSettings& settings() { return *settings_; }
+  [[nodiscard]] const std::map<std::string, std::string>& files() const { return parts_.files; }
+
+  // [N, D]: what each row's prediction is made of, in the compute type.
+  [[nodiscard]] at::Tensor forward(const PositionBatch& batch, const ForwardOptions& options);
+  // [N] nats of each row's target, 0 where it has none.
+  [[nodiscard]] at::Tensor nats(const PositionBatch& batch, const ForwardOptions& options);
+
+  // A stream at the start of a document, its start symbol read; newest_D predicts the first position.
+  [[nodiscard]] StreamState start();
+  // Reads a text (from the start of the document, or going on behind what was read). For families with a tokenizer a text
+  // read in two parts may be cut into other tokens than the whole.
+  void read(StreamState& state, std::string_view text);
+  // Reads one position that was chosen.
+  void read_position(StreamState& state, const std::vector<int32_t>& ids);
+  // The same for many streams at once: positions[s] goes to states[s].
+  void read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids);
+  // The bytes that a chosen position stands for in this stream.
+  [[nodiscard]] std::string bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const;
+
+  [[nodiscard]] int64_t parameter_count() const;
+  // Parameters outside tables of symbols (encoder tables and the decoder's head).
+  [[nodiscard]] int64_t parameter_count_without_tables() const;
+
+  explicit LanguageModel(std::shared_ptr<ModelSettings> settings, ModelParts parts);
+
+ private:
+  void advance(std::span<StreamState*> states, const PositionBatch& rows, std::span<const int64_t> stream);
+
+  std::shared_ptr<ModelSettings> settings_;
+  ModelParts parts_;
+};
+
+}  // namespace verbatim

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "model/boundaries.h"
+#include "model/transformer.h"
+
+namespace verbatim {
+
+// A backbone that compresses: layers before, boundaries, pooling of each patch into one vector, an inner backbone over
+// the patches, upsampling to the rows that follow each boundary, layers after. Vectors in, vectors out, causal: a row sees
+// patches that ended at or before it. SpaceByte, MEGABYTE and BLT are settings of it; a Level inside a Level nests.
+class Level final : public Backbone {
+ public:
+  Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, at::Generator& generator);
+
+  [[nodiscard]] int64_t width() const override { return settings_.width(); }
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) override;
+  [[nodiscard]] BackboneState start() const override;
+  void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) override;
+  [[nodiscard]] double multiplications_per_row(double rows_per_patch) const override;
+
+  [[nodiscard]] const BoundaryRule& boundary() const { return boundary_; }
+  [[nodiscard]] const Backbone& inner() const { return *inner_; }
+
+ private:
+  [[nodiscard]] at::Tensor pool(const at::Tensor& h_ND, const Patches& patches, at::ScalarType type) const;
+  [[nodiscard]] at::Tensor upsample(const at::Tensor& h_ND, const at::Tensor& z_KI, const Patches& patches,
+                                    at::ScalarType type) const;
+  // The stepwise twins: one patch, one row.
+  void pool_open_patch(const BackboneState& state, float* pooled_I) const;
+  void open_row(BackboneState& state, const float* h_D) const;
+  void apply_above(const BackboneState& state, bool at_boundary, float* h_D) const;
+
+  BackboneSettings settings_;
+  BoundaryRule boundary_;
+  std::shared_ptr<Backbone> inner_;
+  std::shared_ptr<TransformerStack> before_;
+  std::shared_ptr<TransformerStack> after_;
+  at::Tensor norm_;       // [D] closing norm
+  at::Tensor pool_norm_;  // [D] before the projection to the inner width
+  at::Tensor down_;       // [I, D] or [I, q D]
+  at::Tensor up_;         // [D, I] or [q D, I]
+  struct Cross {
+    at::Tensor query_norm, key_norm, query, key_value, output;
+  };
+  at::Tensor seed_;  // [q D, D]: the queries of a patch from the mean of its rows
+  Cross pool_cross_, up_cross_;
+};
+
+}  // namespace verbatim

@@ -1,0 +1,70 @@
+#include "model/model_folder.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "model/tensor_io.h"
+#include "settings/settings_tree.h"
+
+namespace verbatim {
+
+namespace fs = std::filesystem;
+
+fs::path find_model_folder(const fs::path& path) {
+  if (fs::is_directory(path) && fs::exists(path / "config.json")) return path;
+  if (fs::exists(path / "latest")) {
+    std::string name = read_file(path / "latest", 4096);
+    while (!name.empty() && (name.back() == '\n' || name.back() == ' ')) name.pop_back();
+    const fs::path checkpoint = path / "checkpoints" / fs::path(name).filename();
+    if (fs::exists(checkpoint / "config.json")) return checkpoint;
+    throw_input("{}: names checkpoint \"{}\", but {} has no config.json", (path / "latest").string(), name, checkpoint.string());
+  }
+  if (!fs::exists(path)) throw_input("{}: no such folder; expected a model folder or a run folder", path.string());
+  throw_input("{}: neither a model folder (no config.json) nor a run folder with a checkpoint (no file \"latest\")", path.string());
+}
+
+std::shared_ptr<ModelSettings> load_model_settings(const fs::path& path) {
+  const fs::path folder = find_model_folder(path);
+  const fs::path file = folder / "config.json";
+  const SettingsTree tree = SettingsTree::from_json(read_file(file, 1 << 24), file.string());
+  auto settings = std::make_shared<ModelSettings>();
+  if (!tree.contains("model.family")) {
+    throw_input("{}: not a Verbatim model (no model.family); a Hugging Face folder comes in with `verbatim import {} --out DIR`",
+                file.string(), folder.string());
+  }
+  tree.apply_to(*settings);
+  return settings;
+}
+
+std::shared_ptr<LanguageModel> load_model(const fs::path& path) {
+  const fs::path folder = find_model_folder(path);
+  auto settings = load_model_settings(folder);
+  auto model = LanguageModel::create(settings, /*seed=*/0, folder);
+  fs::path weights = folder / "model.safetensors";
+  if (!fs::exists(weights)) weights = folder / "model.safetensors.index.json";
+  const SafetensorsReader reader = SafetensorsReader::open(weights);
+  load_parameters(*model, reader, weights.string(),
+                  [&](const std::string& name) { return file_tensor_name(*settings, name); });
+  return model;
+}
+
+std::string file_tensor_name(const ModelSettings& settings, const std::string& parameter) {
+  if (settings.backbone.kind != "transformer") return parameter;
+  if (parameter == "encoder.table.weight") return "model.embed_tokens.weight";
+  if (parameter == "decoder.head.weight") return "lm_head.weight";
+  if (parameter.starts_with("backbone.")) return "model." + parameter.substr(9);
+  return parameter;
+}
+
+void save_model(LanguageModel& model, const fs::path& folder, const std::string& card) {
+  constexpr uint64_t kShardBytes = uint64_t{5} << 30;
+  TensorBundle bundle;
+  for (const auto& parameter : model.named_parameters()) {
+    bundle.add(file_tensor_name(model.settings(), parameter.key()), parameter.value());
+  }
+  write_safetensors(folder / "model.safetensors", bundle.views(), {}, kShardBytes);
+  for (const auto& [name, contents] : model.files()) write_file_atomically(folder / name, contents);
+  if (!card.empty()) write_file_atomically(folder / "README.md", card);
+  write_file_atomically(folder / "config.json", to_json(model.settings()) + "\n");
+}
+
+}  // namespace verbatim

@@ -1,0 +1,80 @@
+#include "model/positions.h"
+
+#include "base/error.h"
+
+namespace verbatim {
+
+std::string_view name_of(Likelihood likelihood) {
+  switch (likelihood) {
+    case Likelihood::kExact: return "exact";
+    case Likelihood::kBound: return "bound";
+    case Likelihood::kDictionary: return "dictionary";
+    case Likelihood::kNone: return "none";
+  }
+  return "none";
+}
+
+namespace {
+
+void add_row(PositionBatch& batch, const int32_t* ids, size_t count, bool sets, uint16_t symbol, uint32_t end) {
+  batch.ids.insert(batch.ids.end(), ids, ids + count);
+  if (sets) {
+    if (batch.id_offsets.empty()) batch.id_offsets.push_back(0);
+    batch.id_offsets.push_back(static_cast<int64_t>(batch.ids.size()));
+  }
+  batch.symbols.push_back(symbol);
+  batch.ends.push_back(end);
+  batch.targets.push_back(-1);
+}
+
+}  // namespace
+
+void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions,
+                      std::string_view text, const PositionSpan& span) {
+  VERBATIM_ASSERT(span.begin <= span.end && span.end <= positions.size());
+  const bool sets = !positions.id_offsets.empty();
+  const size_t first_row = batch.symbols.size();
+  if (span.start_row) {
+    const int32_t start = segmenter.start_id();
+    add_row(batch, &start, 1, sets, kStartSymbol, 0);
+  }
+  for (size_t i = span.begin; i < span.end; ++i) {
+    const size_t id_begin = sets ? positions.id_offsets[i] : i;
+    const size_t id_count = sets ? positions.id_offsets[i + 1] - id_begin : 1;
+    const uint32_t byte_end = positions.ends[i];
+    const bool has_row_before = batch.symbols.size() > first_row;
+    if (has_row_before && i >= span.score_begin) {
+      // The row before is the one that predicts this position.
+      batch.targets.back() = sets ? static_cast<int64_t>(batch.symbols.size()) : positions.ids[i];
+      batch.scored_bytes += byte_end - positions.begin(i);
+    }
+    // A position may stand for no byte of its own (a tokenizer's prefix): boundaries then see the byte before it.
+    const uint16_t symbol = byte_end > 0 ? static_cast<uint8_t>(text[byte_end - 1]) : kStartSymbol;
+    add_row(batch, positions.ids.data() + id_begin, id_count, sets, symbol, byte_end);
+  }
+  if (batch.symbols.size() == first_row) return;
+  if (span.end_target) {
+    batch.targets.back() = sets ? kEndTarget : segmenter.end_id();
+    ++batch.scored_ends;
+  }
+  batch.offsets.push_back(static_cast<int64_t>(batch.symbols.size()));
+}
+
+PositionBatch make_batch(const Segmenter& segmenter, const std::vector<TextPiece>& pieces) {
+  PositionBatch batch;
+  for (const TextPiece& piece : pieces) {
+    const Positions positions =
+        segmenter.segment(piece.bytes, piece.starts_document ? DocumentPart::kStart : DocumentPart::kLater);
+    size_t score_begin = 0;
+    while (score_begin < positions.size() && positions.ends[score_begin] <= piece.score_begin) ++score_begin;
+    append_positions(batch, segmenter, positions, piece.bytes,
+                     {.begin = 0,
+                      .score_begin = score_begin,
+                      .end = positions.size(),
+                      .start_row = piece.starts_document,
+                      .end_target = piece.ends_document});
+  }
+  return batch;
+}
+
+}  // namespace verbatim

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace verbatim {
+
+// A position is the unit that a model reads in one row: a byte, a token, a word, a block. What a family makes of a text.
+struct Positions {
+  std::vector<uint32_t> ends;        // [n] byte offset just behind each position; begins are the previous ends
+  std::vector<int32_t> ids;          // one id for each position, or sets of ids, see id_offsets
+  std::vector<uint32_t> id_offsets;  // [n+1] where the ids of each position lie; empty: exactly one id each
+
+  [[nodiscard]] size_t size() const { return ends.size(); }
+  // Byte offset of the first byte of position `index`.
+  [[nodiscard]] uint32_t begin(size_t index) const { return index == 0 ? 0 : ends[index - 1]; }
+};
+
+// How likelihoods of a family are meant (design, section 1).
+enum class Likelihood { kExact, kBound, kDictionary, kNone };
+[[nodiscard]] std::string_view name_of(Likelihood likelihood);
+
+// Where a text stands in its document.
+enum class DocumentPart {
+  kStart,  // the text begins its document
+  kLater,  // something came before
+};
+
+// Cuts text into positions: the part of a TextEncoder that needs no tensors. Thread safe, so that batches are made ahead
+// of the step. Lossless: bytes_of() of the positions' ids, joined, is the text (unless lossless() is false).
+class Segmenter {
+ public:
+  virtual ~Segmenter() = default;
+  [[nodiscard]] virtual Positions segment(std::string_view text, DocumentPart part) const = 0;
+  // The bytes that a position with these ids stands for when it follows others.
+  [[nodiscard]] virtual std::string bytes_of(const std::vector<int32_t>& ids) const = 0;
+  // The bytes of the first position of a document, which some tokenizers spell with a prefix of their own.
+  [[nodiscard]] virtual std::string bytes_of_first(const std::vector<int32_t>& ids) const { return bytes_of(ids); }
+  // The id read before the first position of a document, and the id predicted after its last one.
+  [[nodiscard]] virtual int32_t start_id() const = 0;
+  [[nodiscard]] virtual int32_t end_id() const = 0;
+  [[nodiscard]] virtual bool lossless() const = 0;
+};
+
+// The last byte of a row is what boundary rules look at; a row without bytes (the start of a document) has this instead.
+inline constexpr uint16_t kStartSymbol = 256;
+
+// Target of a row that predicts the document's end, where positions are sets of ids.
+inline constexpr int64_t kEndTarget = -2;
+
+// One text for a batch. Views must stay valid while the batch is made.
+struct TextPiece {
+  std::string_view bytes;
+  bool starts_document = true;  // row 0 is then the start symbol, and predicts the first position
+  bool ends_document = true;    // the last row then predicts the document's end
+  uint64_t score_begin = 0;     // bytes before this offset are context: rows that predict them have no target
+};
+
+// A ragged batch, ready for the encoder. Rows of all sequences one after the other; row i of a sequence reads one
+// position and predicts the next one.
+struct PositionBatch {
+  std::vector<int64_t> offsets = {0};  // [S+1] rows of each sequence
+  std::vector<int32_t> ids;            // [N], or the concatenated sets
+  std::vector<int64_t> id_offsets;     // [N+1] when positions are sets of ids, else empty
+  std::vector<uint16_t> symbols;       // [N] last byte of each row, or kStartSymbol
+  std::vector<uint32_t> ends;          // [N] byte offset in the sequence's own text, just behind the row
+  std::vector<int64_t> targets;        // [N] id of the next position, the end id, or -1; for sets: row i+1, or kEndTarget
+  uint64_t scored_bytes = 0;           // bytes of text that the targets stand for
+  uint64_t scored_ends = 0;            // document ends among the targets
+
+  [[nodiscard]] int64_t rows() const { return offsets.back(); }
+  [[nodiscard]] int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
+};
+
+// Segments the pieces and lays them out. Pieces without any row are left out.
+[[nodiscard]] PositionBatch make_batch(const Segmenter& segmenter, const std::vector<TextPiece>& pieces);
+
+// A stretch of positions that becomes one sequence.
+struct PositionSpan {
+  size_t begin = 0;        // first position read
+  size_t score_begin = 0;  // first position predicted; those before it are context
+  size_t end = 0;          // just behind the last position
+  bool start_row = true;   // put the start symbol in front, which predicts position `begin`
+  bool end_target = true;  // the last row predicts the document's end
+};
+
+// Adds one sequence from positions that are segmented already. Evaluation segments a document once and reads it in
+// windows. A span without any row adds nothing.
+void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions, std::string_view text,
+                      const PositionSpan& span);
+
+}  // namespace verbatim

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <vector>
+
+#include "model/backbone.h"
+
+namespace verbatim {
+
+// A weight matrix [E, D] drawn from a normal distribution with the given deviation, cut at three deviations.
+[[nodiscard]] at::Tensor initial_weight(int64_t out, int64_t in, double deviation, at::Generator& generator);
+
+// What a stack hands on: the residual stream, and what its last layer still has to add to it. Kept apart so that the
+// addition happens inside the norm that follows.
+struct Residual {
+  at::Tensor stream_ND;  // float32
+  at::Tensor delta_ND;   // compute type; undefined: nothing to add
+
+  [[nodiscard]] at::Tensor sum() const;
+  [[nodiscard]] at::Tensor normed(const at::Tensor& gain_D, double epsilon, at::ScalarType type) const;
+};
+
+// Pre-norm transformer layers of the Llama shape (Touvron et al. 2023): x += Wo attention(norm(x)), x += W2 swiglu(norm(x)).
+// Parameters carry Llama's names: layers.N.self_attn.q_proj.weight and so on, rotary in the "rotate half" order.
+// Initial weights: normal with deviation fan_in^-1/2, the two that write to the residual stream divided by sqrt(2 layers).
+class TransformerStack : public torch::nn::Module {
+ public:
+  TransformerStack(StackSettings settings, int64_t layers, at::Generator& generator);
+
+  [[nodiscard]] Residual forward(const at::Tensor& x_ND, const nn::Sequences& sequences, const ForwardOptions& options);
+  // Adds the layers' updates to x [R, D] in place. `first_cache` is the index of this stack's first cache in each state.
+  void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states, size_t first_cache);
+
+  [[nodiscard]] const StackSettings& settings() const { return settings_; }
+  [[nodiscard]] int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
+  [[nodiscard]] double multiplications_per_row() const;
+
+ private:
+  struct Layer {
+    at::Tensor input_norm, query, key, value, output, post_norm, gate, up, down;
+  };
+  [[nodiscard]] std::vector<at::Tensor> run_layer(const Layer& layer, const at::Tensor& stream, const at::Tensor& delta,
+                                                  const nn::Sequences& sequences, at::ScalarType type) const;
+
+  StackSettings settings_;
+  std::vector<Layer> layers_;
+};
+
+// The backbone of the baselines and of the innermost level: a stack with a closing norm.
+class Transformer final : public Backbone {
+ public:
+  Transformer(const StackSettings& settings, at::Generator& generator);
+
+  [[nodiscard]] int64_t width() const override { return settings_.width; }
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) override;
+  [[nodiscard]] BackboneState start() const override;
+  void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) override;
+  [[nodiscard]] double multiplications_per_row(double rows_per_patch) const override;
+
+ private:
+  StackSettings settings_;
+  std::shared_ptr<TransformerStack> stack_;
+  at::Tensor norm_;
+};
+
+}  // namespace verbatim
