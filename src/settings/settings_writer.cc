@@ -77,7 +77,10 @@ std::string format_number(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char buffer[64];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
+  const double size = std::abs(value);
+  const auto format =
+      value == 0 || (size >= 1e-5 && size < 1e16) ? std::chars_format::fixed : std::chars_format::general;
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr;
   std::string text(buffer, end);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;

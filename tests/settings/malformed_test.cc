@@ -96,7 +96,7 @@ TEST(malformed_settings, json_is_refused_with_its_place) {
           {"lone surrogate", "{\"name\": \"\\ud800\"}", "f:1:"},
           {"zero byte", std::string("{\0}", 3), "f:1:2: not valid JSON"},
           {"deep lists", "{\"a\": " + repeat("[", 1000000), "f:1:"},
-          {"deep objects", repeat("{\"a\":", 1000000), "f:1:"},
+          {"deep objects", repeat("{\"a\":", 500000), "f:1:"},
           {"place after nesting", "{\"optim\": {\"betas\": [0.5,\n 0.5]},\n  \"strides\": [1,\n   \"x\"]}",
            "f:4:4: strides[1] must be an integer"},
           {"unknown", "{\"seed\": 1,\n \"sed\": 2}", "f:2:2: unknown setting sed; did you mean seed?"},
