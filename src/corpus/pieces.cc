@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "text/utf8.h"
 
 namespace verbatim {
 namespace {
@@ -14,19 +15,6 @@ constexpr uint64_t kSmallestWindow = 16;
 constexpr uint32_t kRounds = 6;
 
 bool is_white_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-// True where a character that starts before `place` goes on at it.
-bool inside_character(std::string_view text, uint64_t place) {
-  const auto byte = [&](uint64_t i) { return static_cast<uint8_t>(text[i]); };
-  if ((byte(place) & 0xC0) != 0x80) return false;
-  for (uint64_t back = 1; back <= 3 && back <= place; ++back) {
-    const uint8_t lead = byte(place - back);
-    if ((lead & 0xC0) == 0x80) continue;
-    const uint64_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-    return length > back;
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -96,10 +84,7 @@ uint64_t PieceSampler::cut(std::string_view text, uint64_t nominal) const {
   for (uint64_t place = nominal; place >= lowest; --place) {
     if (is_white_space(text[place]) && !is_white_space(text[place - 1])) return place;
   }
-  for (uint64_t place = nominal; place + 3 >= nominal; --place) {
-    if (!inside_character(text, place)) return place;
-  }
-  return nominal;
+  return utf8_boundary_before(text, nominal);
 }
 
 Piece PieceSampler::piece(uint64_t index) const {
