@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/mix.h"
 
 namespace verbatim {
 namespace {
@@ -14,19 +15,12 @@ __extension__ using Wide = unsigned __int128;
 
 constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
 
-// Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014); the constants are Stafford's variant 13.
-uint64_t splitmix_finalise(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-  return z ^ (z >> 31);
-}
-
 }  // namespace
 
 Random::Random(uint64_t seed) {
   for (uint64_t& word : words_) {
     seed += kGoldenRatio;
-    word = splitmix_finalise(seed);
+    word = mix_bits(seed);
   }
 }
 
@@ -93,7 +87,7 @@ Random Random::from_state(std::string_view text) {
 
 uint64_t mix_seed(uint64_t seed, uint64_t stream) {
   // The inner finaliser separates neighbouring streams, the outer one neighbouring seeds.
-  return splitmix_finalise(seed + kGoldenRatio + splitmix_finalise(stream + kGoldenRatio));
+  return mix_bits(seed + kGoldenRatio + mix_bits(stream + kGoldenRatio));
 }
 
 }  // namespace verbatim
