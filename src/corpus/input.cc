@@ -151,10 +151,11 @@ class StoredBytes final : public BlockReader {
 
   std::string_view next() override {
     if (!peeked_.empty()) return std::exchange(peeked_, {});
-    ssize_t got;
-    do {
+    ssize_t got = ::read(descriptor_, buffer_.data(), buffer_.size());
+    while (got < 0 && errno == EINTR) {
+      if (callbacks_.progress) callbacks_.progress(0);  // a chance to stop while a pipe or terminal is silent
       got = ::read(descriptor_, buffer_.data(), buffer_.size());
-    } while (got < 0 && errno == EINTR);
+    }
     if (got < 0 && errno == EISDIR) throw_input("{} is a folder, expected a file", name_);
     if (got < 0) throw_system(errno, "reading", name_);
     const std::string_view block(buffer_.data(), static_cast<size_t>(got));

@@ -152,6 +152,11 @@ std::string_view MemoryMap::document(uint64_t index) const {
   return data_.text().substr(range.start * element_bytes_, range.count * element_bytes_);
 }
 
+uint64_t MemoryMap::document_offset(uint64_t index) const {
+  VERBATIM_ASSERT(index < count_, "document {} of {}", index, count_);
+  return read_range(index_.bytes().data(), index, index_is_64_bit_, index_is_signed_).start * element_bytes_;
+}
+
 MemoryMapWriter::MemoryMapWriter(std::filesystem::path prefix)
     : prefix_(std::move(prefix)),
       data_(checked_free(memory_map_file(prefix_, ".bin"))),

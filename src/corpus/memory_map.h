@@ -21,6 +21,8 @@ class MemoryMap {
   [[nodiscard]] uint64_t document_count() const { return count_; }
   // The bytes of one document; index < document_count().
   [[nodiscard]] std::string_view document(uint64_t index) const;
+  // Where that document begins in PREFIX.bin, in bytes.
+  [[nodiscard]] uint64_t document_offset(uint64_t index) const;
   // Bytes of all documents together.
   [[nodiscard]] uint64_t total_bytes() const { return total_bytes_; }
   // numpy name of the element type ("uint8") and its size in bytes.

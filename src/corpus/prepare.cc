@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "corpus/memory_map.h"
 #include "corpus/staging_folder.h"
 #include "text/utf8.h"
 
@@ -451,6 +450,7 @@ PrepareSummary prepare_corpus(const PrepareOptions& options,
     split_tail(staging.path(), fraction, summary);
   }
   write_file_atomically(staging.path() / "corpus.json", corpus_json(options, summary));
+  if (options.before_publishing) options.before_publishing(MemoryMap::open(staging.path() / "train"), staging.path());
   staging.publish();
   return summary;
 }

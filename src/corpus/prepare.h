@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corpus/input.h"
+#include "corpus/memory_map.h"
 
 namespace verbatim {
 
@@ -18,6 +19,9 @@ struct PrepareOptions {
   bool force = false;                     // replace a prepared folder that is there already
   double valid_fraction = 0.05;           // of the documents, by hash; 0 for no validation part
   InputOptions input;
+  // Runs when everything is written and before it appears under its final name: adds files to the folder that is to
+  // become `out`, for instance a tokenizer trained on `train`.
+  std::function<void(const MemoryMap& train, const std::filesystem::path& folder)> before_publishing;
 };
 
 struct PartSummary {
