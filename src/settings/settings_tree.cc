@@ -27,6 +27,14 @@ enum class Kind { kTable, kList, kBool, kInteger, kFloat, kString, kOther };
 
 // One value of the tree. Only the members of its kind hold something.
 struct TreeNode {
+  // Defined below, where pairs of nodes are complete: clang 14 insists.
+  TreeNode();
+  TreeNode(const TreeNode&);
+  TreeNode(TreeNode&&) noexcept;
+  TreeNode& operator=(const TreeNode&);
+  TreeNode& operator=(TreeNode&&) noexcept;
+  ~TreeNode();
+
   Kind kind = Kind::kTable;
   std::string place;               // "run.toml:12:5", "command line"
   std::optional<std::string> raw;  // overrides: the words as typed, which a string setting takes as they are
@@ -37,12 +45,7 @@ struct TreeNode {
   std::vector<TreeNode> list;
   std::vector<std::pair<std::string, TreeNode>> table;  // in the order of the text
 
-  [[nodiscard]] const TreeNode* find(std::string_view name) const {
-    for (const auto& [key, node] : table) {
-      if (key == name) return &node;
-    }
-    return nullptr;
-  }
+  [[nodiscard]] const TreeNode* find(std::string_view name) const;
   [[nodiscard]] TreeNode* find(std::string_view name) { return const_cast<TreeNode*>(std::as_const(*this).find(name)); }
 
   [[nodiscard]] std::string description() const {
@@ -65,6 +68,20 @@ struct TreeNode {
     return "";
   }
 };
+
+TreeNode::TreeNode() = default;
+TreeNode::TreeNode(const TreeNode&) = default;
+TreeNode::TreeNode(TreeNode&&) noexcept = default;
+TreeNode& TreeNode::operator=(const TreeNode&) = default;
+TreeNode& TreeNode::operator=(TreeNode&&) noexcept = default;
+TreeNode::~TreeNode() = default;
+
+const TreeNode* TreeNode::find(std::string_view name) const {
+  for (const auto& [key, node] : table) {
+    if (key == name) return &node;
+  }
+  return nullptr;
+}
 
 }  // namespace settings_tree
 
