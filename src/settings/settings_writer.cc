@@ -25,10 +25,11 @@ struct Entry {
 };
 
 struct Section {
+  std::string key;   // the last word of the name
   std::string name;  // dotted, empty for the root
   std::string help;
   std::vector<Entry> entries;
-  std::vector<std::pair<std::string, Section>> sections;
+  std::vector<Section> sections;
 };
 
 class Collector final : public SettingsVisitor {
@@ -49,11 +50,12 @@ class Collector final : public SettingsVisitor {
   }
   void section(std::string_view name, Settings& value, std::string_view help) override {
     Section child;
+    child.key = name;
     child.name = section_.name.empty() ? std::string(name) : fmt::format("{}.{}", section_.name, name);
     child.help = help;
     Collector collector(child);
     value.visit(collector);
-    section_.sections.emplace_back(std::string(name), std::move(child));
+    section_.sections.push_back(std::move(child));
   }
 
  private:
@@ -196,7 +198,7 @@ void write_toml(const Section& section, bool with_comments, std::string& text) {
     }
     text += fmt::format("{} = {}\n", toml_key(entry.name), toml_value(entry.value, entry.name));
   }
-  for (const auto& [name, child] : section.sections) {
+  for (const Section& child : section.sections) {
     if (!text.empty()) text += '\n';
     if (with_comments && !child.help.empty()) text += fmt::format("# {}\n", one_line(child.help));
     text += fmt::format("[{}]\n", child.name);
@@ -209,7 +211,7 @@ nlohmann::ordered_json make_json(const Section& section) {
   for (const Entry& entry : section.entries) {
     std::visit([&](const auto& value) { object[entry.name] = value; }, entry.value);
   }
-  for (const auto& [name, child] : section.sections) object[name] = make_json(child);
+  for (const Section& child : section.sections) object[child.key] = make_json(child);
   return object;
 }
 
@@ -220,7 +222,7 @@ void describe_section(const Section& section, std::string& text) {
     text += fmt::format("  {:<28}  {} ({}default: {})\n", name, one_line(std::string(entry.info.help)),
                         limits.empty() ? "" : limits + "; ", toml_value(entry.value, entry.name));
   }
-  for (const auto& [name, child] : section.sections) describe_section(child, text);
+  for (const Section& child : section.sections) describe_section(child, text);
 }
 
 }  // namespace
