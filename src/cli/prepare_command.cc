@@ -1,0 +1,198 @@
+#include <spdlog/spdlog.h>
+
+#include <cctype>
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
+#include "base/text_format.h"
+#include "cli/command.h"
+#include "cli/interruption.h"
+#include "cli/progress.h"
+#include "corpus/prepare.h"
+
+namespace verbatim {
+namespace {
+
+struct PrepareFlags {
+  std::vector<std::string> inputs;
+  std::vector<std::string> valid;
+  std::filesystem::path out;
+  double valid_fraction = 0.05;
+  std::string format = "auto";
+  std::string field = "text";
+  std::string split = "none";
+  bool lenient = false;
+  bool all_files = false;
+  bool force = false;
+};
+
+// "\n", "\t", "\r", "\0", "\\" and "\xNN" stand for the bytes they usually stand for.
+std::string unescape(std::string_view text) {
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      bytes.push_back(text[i]);
+      continue;
+    }
+    const char c = text[++i];
+    if (c == 'x' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
+        std::isxdigit(static_cast<unsigned char>(text[i + 2])) != 0) {
+      bytes.push_back(static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16)));
+      i += 2;
+    } else if (c == 'n') {
+      bytes.push_back('\n');
+    } else if (c == 't') {
+      bytes.push_back('\t');
+    } else if (c == 'r') {
+      bytes.push_back('\r');
+    } else if (c == '0') {
+      bytes.push_back('\0');
+    } else if (c == '\\') {
+      bytes.push_back('\\');
+    } else {
+      throw UsageError(fmt::format("--split {}: unknown escape \\{}; known are \\n \\t \\r \\0 \\\\ \\xNN", text, c));
+    }
+  }
+  return bytes;
+}
+
+PrepareOptions to_options(const PrepareFlags& flags) {
+  PrepareOptions options;
+  options.inputs = flags.inputs;
+  options.valid_inputs = flags.valid;
+  options.out = flags.out;
+  options.force = flags.force;
+  options.valid_fraction = flags.valid_fraction;
+  options.input.format = flags.format == "text"    ? InputFormat::kText
+                         : flags.format == "jsonl" ? InputFormat::kJsonLines
+                                                   : InputFormat::kByName;
+  options.input.field = flags.field;
+  options.input.lenient = flags.lenient;
+  options.input.all_files = flags.all_files;
+  if (flags.split == "lines") {
+    options.input.split = SplitRule::kLines;
+  } else if (flags.split == "blank-lines") {
+    options.input.split = SplitRule::kBlankLines;
+  } else if (flags.split != "none") {
+    options.input.split = SplitRule::kSeparator;
+    options.input.separator = unescape(flags.split);
+  }
+  return options;
+}
+
+void say_what_was_left_out(const PrepareSummary& summary) {
+  if (summary.skipped_files > 0) {
+    std::string sample;
+    for (const std::string& name : summary.skipped_sample) sample += (sample.empty() ? "" : ", ") + name;
+    spdlog::warn(
+        "{} files in folders were skipped, for they are hidden or of an unknown kind ({}{}); --all-files reads "
+        "them as text",
+        summary.skipped_files, sample, summary.skipped_files > summary.skipped_sample.size() ? ", ..." : "");
+  }
+  if (summary.malformed_lines > 0) {
+    spdlog::warn("{} malformed JSON lines were skipped, the first: {}", summary.malformed_lines,
+                 summary.first_malformed);
+  }
+  if (summary.duplicate_documents > 0) {
+    spdlog::info("{} documents ({}) were left out: the same text came before{}", summary.duplicate_documents,
+                 format_bytes(summary.duplicate_bytes),
+                 summary.held_out_duplicates > 0 ? " or is held out" : "");
+  }
+  if (summary.empty_documents > 0) spdlog::info("{} empty documents were left out", summary.empty_documents);
+  if (summary.invalid_utf8_documents > 0) {
+    spdlog::info("{} documents are not valid UTF-8; they are kept as they are", summary.invalid_utf8_documents);
+  }
+  if (summary.split == SplitMethod::kTail) {
+    spdlog::info("too few documents to hold some out by hash: the tail of the largest one is the validation part");
+  }
+  if (summary.split == SplitMethod::kNone) spdlog::warn("there is no validation part");
+}
+
+int run_prepare(const PrepareFlags& flags, CommandContext& context) {
+  const PrepareOptions options = to_options(flags);
+  using Clock = std::chrono::steady_clock;
+  const auto started = Clock::now();
+  PrepareSummary summary;
+  {
+    Progress progress({.label = "prepare", .unit = "bytes"});
+    summary = prepare_corpus(options, [&](const PrepareProgress& state) {
+      throw_if_interrupted();
+      progress.set_total(static_cast<int64_t>(state.total_bytes));
+      progress.update(static_cast<int64_t>(state.bytes_read));
+    });
+    progress.finish();
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  say_what_was_left_out(summary);
+  context.output.record(Record()
+                            .set("out", flags.out.string())
+                            .set("documents", summary.train.documents + summary.valid.documents)
+                            .set("bytes", summary.train.bytes + summary.valid.bytes)
+                            .set("train_documents", summary.train.documents)
+                            .set("train_bytes", summary.train.bytes)
+                            .set("train_sha256", summary.train.sha256)
+                            .set("valid_documents", summary.valid.documents)
+                            .set("valid_bytes", summary.valid.bytes)
+                            .set("valid_sha256", summary.valid.sha256)
+                            .set("split_method", name_of(summary.split))
+                            .set("duplicate_documents", summary.duplicate_documents)
+                            .set("held_out_duplicates", summary.held_out_duplicates)
+                            .set("empty_documents", summary.empty_documents)
+                            .set("invalid_utf8_documents", summary.invalid_utf8_documents)
+                            .set("malformed_lines", summary.malformed_lines)
+                            .set("skipped_files", summary.skipped_files)
+                            .set("sources", summary.sources.size())
+                            .set("bytes_read", summary.bytes_read)
+                            .set("seconds", seconds)
+                            .set("bytes_per_second", static_cast<double>(summary.bytes_read) / seconds));
+  return 0;
+}
+
+}  // namespace
+
+CommandDefinition prepare_command() {
+  auto flags = std::make_shared<PrepareFlags>();
+  CommandDefinition command{
+      .name = "prepare",
+      .summary = "turns text into a corpus to train on",
+      .usage = "INPUT... --out DIR",
+      .examples = {{"verbatim prepare notes/ --out corpus", "every text and Markdown file below notes/"},
+                   {"verbatim prepare 'wiki-*.jsonl.zst' --field body --out corpus", "one document per JSON line"},
+                   {"xzcat dump.xz | verbatim prepare - --split '<|endoftext|>' --out corpus", "a stream"},
+                   {"verbatim prepare book.txt --valid letters.txt --out corpus", "with text of your choice held out"}},
+      .notes =
+          "Documents that occur twice are kept once. One in twenty is held out, chosen by its content, so that the "
+          "choice is the same in every run; when there are too few documents for that, the tail of the largest one "
+          "is held out. The folder appears when everything is written, or not at all."};
+  OptionSet& options = command.options;
+  options.positional("INPUT", flags->inputs,
+                     {.help = "files, folders, patterns in quotes, or - for stdin; .txt .md .jsonl, also .gz and .zst",
+                      .completes = Completes::kFile,
+                      .required = true});
+  options.option("-o,--out", flags->out,
+                 {.help = "folder to create", .placeholder = "DIR", .completes = Completes::kFolder, .required = true});
+  options.option(
+      "--split", flags->split,
+      {.help = "what divides a text file into documents: none, lines, blank-lines, or the words of a separator",
+       .placeholder = "RULE"});
+  options.option("--field", flags->field, {.help = "member of JSON lines that holds the text", .placeholder = "NAME"});
+  options.option("--valid", flags->valid,
+                 {.help = "hold out this file or folder instead of a choice of the input; may be repeated",
+                  .placeholder = "PATH",
+                  .completes = Completes::kFile});
+  options.option("--valid-fraction", flags->valid_fraction,
+                 {.help = "share of the documents to hold out", .minimum = 0, .maximum = 0.5});
+  options.flag("--force", flags->force, {.help = "replace a prepared folder"});
+  options.flag("--lenient", flags->lenient, {.help = "skip malformed JSON lines and count them", .advanced = true});
+  options.flag("--all-files", flags->all_files,
+               {.help = "in folders, read files of every kind as text", .advanced = true});
+  options.option(
+      "--format", flags->format,
+      {.help = "what the inputs are, whatever their names", .choices = {"auto", "text", "jsonl"}, .advanced = true});
+  command.run = [flags](CommandContext& context) { return run_prepare(*flags, context); };
+  return command;
+}
+
+}  // namespace verbatim
