@@ -44,13 +44,10 @@ function(verbatim_compile_options target)
   endif()
 endfunction()
 
-# verbatim_library(NAME SOURCES a.cc b.cc LINKS verbatim_base ... [TORCH])
-# A static library of one folder under src/. TORCH marks those that may include LibTorch. Installed and exported as
-# Verbatim::NAME, in component Tensors with TORCH and in component Text without.
-function(verbatim_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;LINKS;PRIVATE_LINKS")
+# Leaves out listed sources that do not exist, with a warning.
+function(verbatim_existing result name)
   set(sources)
-  foreach(source ${arg_SOURCES})
+  foreach(source ${ARGN})
     if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source} OR EXISTS ${source})
       list(APPEND sources ${source})
     else()
@@ -58,9 +55,18 @@ function(verbatim_library name)
     endif()
   endforeach()
   if(NOT sources)
-    file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.cc "")
+    file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/empty.cc CONTENT "// Nothing yet.\n")
     set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cc)
   endif()
+  set(${result} ${sources} PARENT_SCOPE)
+endfunction()
+
+# verbatim_library(NAME SOURCES a.cc b.cc LINKS verbatim_base ... [TORCH])
+# A static library of one folder under src/. TORCH marks those that may include LibTorch. Installed and exported as
+# Verbatim::NAME, in component Tensors with TORCH and in component Text without.
+function(verbatim_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;LINKS;PRIVATE_LINKS")
+  verbatim_existing(sources ${name} ${arg_SOURCES})
   add_library(${name} STATIC ${sources})
   add_library(Verbatim::${name} ALIAS ${name})
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
