@@ -16,6 +16,8 @@ struct CommonOptions {
   std::string log_file;             // empty for none
   std::string log_colors = "auto";  // auto, always, never
   int64_t num_threads = 0;          // commands with tensors; 0 for all cores
+  bool help = false;
+  bool help_all = false;
 };
 
 struct CommandContext {
@@ -35,12 +37,12 @@ struct CommandExample {
 // the message "verbatim NAME: error: ...".
 struct CommandDefinition {
   std::string name;
-  std::string summary;                   // one line
+  std::string summary = "";              // one line; from the table of commands when empty
   std::string usage;                     // the words after the name: "INPUT... --out DIR"
   std::vector<CommandExample> examples;  // at least one; shown first in the help
   std::string notes = "";                // a paragraph at the end of --help-all
   OptionSet options = {};
-  std::function<int(CommandContext&)> run;
+  std::function<int(CommandContext&)> run = {};
   bool has_json = true;  // offers --json
 };
 

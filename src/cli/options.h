@@ -51,6 +51,9 @@ class OptionSet {
   // Turned on by its mention. "--no-NAME" among the spellings turns it off.
   void flag(std::string_view names, bool& target, OptionInfo info);
 
+  // Counts its mentions (-vv).
+  void counter(std::string_view names, int64_t& target, OptionInfo info);
+
   void option(std::string_view names, int64_t& target, OptionInfo info);
   void option(std::string_view names, double& target, OptionInfo info);
   void option(std::string_view names, std::string& target, OptionInfo info);
@@ -76,11 +79,14 @@ class OptionSet {
   // Sets the bound variables. Throws UsageError with the nearest known name for a wrong flag.
   void parse(const std::vector<std::string>& arguments) const;
 
-  struct Entry;  // one declared option (options.cc, completion and help read it)
+  // One declared option (option_entry.h); help and completion are made from them.
+  struct Entry;
   [[nodiscard]] const std::vector<std::unique_ptr<Entry>>& entries() const { return entries_; }
 
  private:
   Entry& add(std::string_view names, OptionInfo info);
+  template <class T>
+  void add_value(std::string_view names, T& target, OptionInfo info, bool is_positional);
 
   std::vector<std::unique_ptr<Entry>> entries_;
   std::string group_ = "Options";

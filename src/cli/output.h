@@ -2,6 +2,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,8 +14,9 @@ namespace verbatim {
 // An ordered set of named values: one JSON object, or one line (or block) of text.
 class Record {
  public:
-  using Value = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
-                             std::vector<std::string>, std::vector<Record>, std::monostate>;
+  using Value =
+      std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
+                   std::vector<std::string>, std::vector<Record>, std::shared_ptr<const Record>, std::monostate>;
 
   Record& set(std::string name, bool value) { return add(std::move(name), value); }
   Record& set(std::string name, double value) { return add(std::move(name), value); }

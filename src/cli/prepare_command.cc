@@ -97,8 +97,7 @@ void say_what_was_left_out(const PrepareSummary& summary) {
   }
   if (summary.duplicate_documents > 0) {
     spdlog::info("{} documents ({}) were left out: the same text came before{}", summary.duplicate_documents,
-                 format_bytes(summary.duplicate_bytes),
-                 summary.held_out_duplicates > 0 ? " or is held out" : "");
+                 format_bytes(summary.duplicate_bytes), summary.held_out_duplicates > 0 ? " or is held out" : "");
   }
   if (summary.empty_documents > 0) spdlog::info("{} empty documents were left out", summary.empty_documents);
   if (summary.invalid_utf8_documents > 0) {

@@ -49,11 +49,4 @@ class Progress {
   double rate_ = 0;
 };
 
-// "1.25 MB", "3.4 GB": powers of 1000, three digits.
-[[nodiscard]] std::string format_bytes(double bytes);
-// "1.25M", "830": counts.
-[[nodiscard]] std::string format_count(double count);
-// "4 s", "3 min 20 s", "2 h 5 min".
-[[nodiscard]] std::string format_seconds(double seconds);
-
 }  // namespace verbatim

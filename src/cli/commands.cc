@@ -1,0 +1,90 @@
+#include "cli/commands.h"
+
+#include <array>
+
+#include "cli/tensor_library.h"
+
+namespace verbatim {
+
+#define VERBATIM_COMMAND(name) CommandDefinition name##_command();
+#include "plain_commands.inc"
+#undef VERBATIM_COMMAND
+
+namespace {
+
+template <DefinitionMaker kMake>
+int run_plain(const std::vector<std::string>& arguments) {
+  return run_command(kMake, arguments);
+}
+
+struct NameAndSummary {
+  std::string_view name, summary;
+};
+
+// All commands there may be; those whose file exists are in the table.
+constexpr NameAndSummary kSummaries[] = {
+    {"prepare", "turns text files into memory maps for training"},
+    {"train", "trains a model, or goes on training it"},
+    {"eval", "measures a model: bits per byte and more"},
+    {"generate", "writes text with a model"},
+    {"encode", "shows the positions a model sees in a text"},
+    {"inspect", "shows structure, parameters, memory and cost of a model"},
+    {"import", "turns a public checkpoint into a model folder"},
+    {"export", "turns a model into a public checkpoint format"},
+    {"bench", "measures speed as ratios to a stated reference"},
+    {"completion", "prints completion for bash, zsh or fish"},
+};
+
+std::vector<CommandRow> make_table() {
+  struct Known {
+    std::string_view name;
+    int (*run)(const std::vector<std::string>&);
+    bool needs_tensors;
+  };
+  const std::vector<Known> known = {
+#define VERBATIM_COMMAND(name) Known{#name, run_plain<name##_command>, false},
+#include "plain_commands.inc"
+#undef VERBATIM_COMMAND
+#define VERBATIM_COMMAND(name) \
+  Known{#name, [](const std::vector<std::string>& arguments) { return run_tensor_command(#name, arguments); }, true},
+#include "tensor_commands.inc"
+#undef VERBATIM_COMMAND
+  };
+  std::vector<CommandRow> table;
+  for (const NameAndSummary& entry : kSummaries) {
+    for (const Known& command : known) {
+      if (command.name == entry.name) table.push_back({entry.name, entry.summary, command.run, command.needs_tensors});
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+const std::vector<CommandRow>& commands() {
+  static const std::vector<CommandRow> table = make_table();
+  return table;
+}
+
+const CommandRow* find_command(std::string_view name) {
+  for (const CommandRow& row : commands()) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+const std::vector<NamedMaker>& plain_definitions() {
+  static const std::vector<NamedMaker> makers = {
+#define VERBATIM_COMMAND(name) NamedMaker{#name, name##_command},
+#include "plain_commands.inc"
+#undef VERBATIM_COMMAND
+  };
+  return makers;
+}
+
+std::vector<NamedMaker>& tensor_definitions() {
+  static std::vector<NamedMaker> makers;
+  return makers;
+}
+
+}  // namespace verbatim

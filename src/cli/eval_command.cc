@@ -1,0 +1,151 @@
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/interruption.h"
+#include "cli/model_argument.h"
+#include "cli/progress.h"
+#include "corpus/corpus.h"
+#include "evaluate/likelihood.h"
+#include "evaluate/speed.h"
+
+namespace verbatim {
+namespace {
+
+struct EvalFlags {
+  std::filesystem::path model;
+  std::string data;
+  std::vector<std::string> suites;
+  std::string precision = "float32";
+  std::string device = "auto";
+  std::optional<int64_t> window_bytes;
+  int64_t stride_bytes = 0;
+  std::optional<int64_t> batch_bytes;
+  int64_t max_bytes = 0;
+};
+
+Record record_of(const LikelihoodResult& result, const DocumentSource& documents, const EvalFlags& flags) {
+  Record record;
+  record.set("family", result.family).set("suite", "likelihood").set("likelihood", name_of(result.likelihood));
+  record.set("bits_per_byte", result.bits_per_byte).set("bytes", result.bytes).set("documents", result.documents);
+  record.set("positions", result.positions).set("bytes_per_position", result.bytes_per_position);
+  record.set("parameters", result.parameters).set("seconds", result.seconds);
+  record.set("bytes_per_second", result.bytes_per_second).set("peak_memory_bytes", result.peak_memory_bytes);
+  record.set("nats_total", result.nats_total).set("window_bytes", result.window_bytes);
+  record.set("stride_bytes", result.stride_bytes).set("precision", flags.precision).set("data", documents.name());
+  return record;
+}
+
+LikelihoodResult run_likelihood(LanguageModel& model, const DocumentSource& documents, const LikelihoodOptions& options) {
+  LikelihoodOptions watched = options;
+  const uint64_t total = options.max_bytes > 0 ? std::min(documents.total_bytes(), static_cast<uint64_t>(options.max_bytes))
+                                               : documents.total_bytes();
+  Progress progress({.label = "eval", .total = static_cast<int64_t>(total)});
+  watched.on_progress = [&](uint64_t done, double bits) {
+    progress.update(static_cast<int64_t>(done), fmt::format("bits per byte {:.4f}", bits));
+  };
+  watched.interrupted = &interruption_flag();
+  try {
+    const LikelihoodResult result = evaluate_likelihood(model, documents, watched);
+    progress.finish(fmt::format("bits per byte {:.4f}", result.bits_per_byte));
+    return result;
+  } catch (const EvaluationStopped&) {
+    throw Interrupted();
+  }
+}
+
+// Generation is measured on a stretch of real text, so that positions and patches come as they do in such text.
+std::string sample_text(const DocumentSource& documents, size_t bytes) {
+  std::string text;
+  for (uint64_t d = 0; d < documents.document_count() && text.size() < bytes; ++d) {
+    text += documents.document(d).substr(0, bytes - text.size());
+  }
+  return text;
+}
+
+Record run_speed(LanguageModel& model, const DocumentSource& documents, LikelihoodOptions options) {
+  constexpr int64_t kEvaluatedBytes = 1 << 20;
+  options.max_bytes = options.max_bytes > 0 ? options.max_bytes : kEvaluatedBytes;
+  const LikelihoodResult evaluation = run_likelihood(model, documents, options);
+  model.to(at::kCPU);
+  const GenerationSpeed speed =
+      measure_generation(model, sample_text(documents, static_cast<size_t>(options.window_bytes)), /*seconds=*/2);
+  Record record;
+  record.set("family", evaluation.family).set("suite", "speed").set("likelihood", name_of(evaluation.likelihood));
+  record.set("bits_per_byte", evaluation.bits_per_byte).set("bytes", evaluation.bytes);
+  record.set("documents", evaluation.documents).set("positions", evaluation.positions);
+  record.set("bytes_per_position", evaluation.bytes_per_position).set("parameters", evaluation.parameters);
+  record.set("seconds", evaluation.seconds).set("bytes_per_second", evaluation.bytes_per_second);
+  record.set("generation_bytes_per_second", speed.bytes_per_second);
+  record.set("generation_times_memory_limit", speed.times_limit());
+  record.set("generation_speedup_of_caches", speed.speedup_of_caches());
+  record.set("threads", at::get_num_threads()).set("data", documents.name());
+  record.set("peak_memory_bytes", peak_memory_bytes());
+  return record;
+}
+
+int run_eval(const EvalFlags& flags, CommandContext& context) {
+  const ModelArgument argument = open_model(flags.model);
+  LanguageModel& model = *argument.model;
+  const std::unique_ptr<DocumentSource> documents = open_documents(flags.data);
+  LikelihoodOptions options;
+  options.window_bytes = flags.window_bytes.value_or(argument.training_window.value_or(kDefaultWindow));
+  options.stride_bytes = flags.stride_bytes;
+  options.batch_bytes = flags.batch_bytes.value_or(std::max(argument.training_batch.value_or(options.batch_bytes), options.window_bytes));
+  options.max_bytes = flags.max_bytes;
+  options.precision = flags.precision == "bfloat16" ? Precision::kBfloat16 : Precision::kFloat32;
+  move_to_device(model, flags.device);
+  const std::vector<std::string> suites = flags.suites.empty() ? std::vector<std::string>{"likelihood"} : flags.suites;
+  for (const std::string& suite : suites) {
+    if (suite == "likelihood") {
+      context.output.record(record_of(run_likelihood(model, *documents, options), *documents, flags));
+    } else {
+      context.output.record(run_speed(model, *documents, options));
+    }
+    context.output.flush();
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandDefinition eval_command() {
+  auto flags = std::make_shared<EvalFlags>();
+  CommandDefinition command{
+      .name = "eval",
+      .usage = "MODEL --data PATH [--suite NAME]",
+      .examples = {{"verbatim eval run/ --data data/", "bits per byte of the held-out part of a prepared folder"},
+                   {"verbatim eval run/ --data letter.txt --json", "of any text, for other programs"},
+                   {"verbatim eval run/ --data data/ --suite speed", "bytes/s of evaluation and generation"}},
+      .notes = "Every byte of every document is scored exactly once, document ends included. A window scores its last "
+               "quarter after three quarters of context (the first window of a document scores all of it); --stride "
+               "changes that. Bits per byte are total bits over the bytes of the original text."};
+  OptionSet& options = command.options;
+  options.positional("MODEL", flags->model,
+                     {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});
+  options.option("--data", flags->data,
+                 {.help = "prepared folder (DIR, DIR:train), memory map, text file or folder of texts",
+                  .placeholder = "PATH",
+                  .completes = Completes::kFile,
+                  .required = true});
+  options.option("--suite", flags->suites,
+                 {.help = "what to measure; may be given several times", .default_text = "likelihood", .choices = {"likelihood", "speed"}});
+  options.option("--window", flags->window_bytes,
+                 {.help = "text that the model sees at once", .unit = "bytes", .default_text = "window of training", .minimum = 2});
+  options.option("--stride", flags->stride_bytes,
+                 {.help = "from one window to the next; 0: a quarter of the window", .unit = "bytes", .minimum = 0});
+  options.option("--batch", flags->batch_bytes,
+                 {.help = "text computed together", .unit = "bytes", .default_text = "batch of training", .minimum = 1});
+  options.option("--max-bytes", flags->max_bytes, {.help = "score only the beginning of the data; 0: all of it", .unit = "bytes", .minimum = 0});
+  options.option("--precision", flags->precision, {.help = "type of activations", .choices = {"float32", "bfloat16"}});
+  options.option("--device", flags->device, {.help = "where to compute", .choices = {"auto", "cpu", "cuda"}});
+  command.run = [flags](CommandContext& context) { return run_eval(*flags, context); };
+  return command;
+}
+
+}  // namespace verbatim
