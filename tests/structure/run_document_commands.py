@@ -29,7 +29,7 @@ def run_page(page, root, program):
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for name in ("tests", "configs", "examples", "docs", "scripts", "README.md"):
+        for name in ("tests", "configs", "examples", "docs", "scripts", "README.md", "CONTRIBUTING.md"):
             (place / name).symlink_to(root / name)
         (place / "build").mkdir()
         (place / "build/verbatim").symlink_to(program)
