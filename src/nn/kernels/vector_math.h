@@ -1,117 +1,210 @@
 #pragma once
 
-#include <c10/util/BFloat16.h>
-
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
-// Sixteen floats at once, in the compiler's own vector types: one AVX-512 register, or several smaller ones on machines
-// without. Every function gives the same bits for the same input, whatever the position of a value in its vector.
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+// Sixteen floats at a time: loads and stores of float32 and bfloat16, exponentials, a 16 x 16 transposition. Written
+// with the compiler's vector extensions, so that any machine runs it; AVX-512 gets its own instructions where they
+// help.
 namespace verbatim::nn {
 
-using Floats = float __attribute__((vector_size(64)));
-using Ints = int32_t __attribute__((vector_size(64)));
-using Words = uint32_t __attribute__((vector_size(64)));
-using HalfWords = uint16_t __attribute__((vector_size(32)));
-
 inline constexpr int64_t kLanes = 16;
-using AllLanes = std::integral_constant<int64_t, kLanes>;
 
-inline Floats broadcast(float value) { return Floats{} + value; }
+using F32x16 = float __attribute__((vector_size(64)));
+using I32x16 = int32_t __attribute__((vector_size(64)));
+using U32x16 = uint32_t __attribute__((vector_size(64)));
+using U16x16 = uint16_t __attribute__((vector_size(32)));
+using BFloat16Bits = uint16_t;  // the upper half of a float32
 
-// Loads and stores of `lanes` values: AllLanes{} for a full vector (unaligned is fine), a number below 16 at the end of
-// a row; lanes beyond it are 0 when loaded and left alone when stored.
-template <class Lanes>
-inline Floats load(const float* from, Lanes lanes) {
-  Floats result{};
-  std::memcpy(&result, from, sizeof(float) * lanes);
-  return result;
+inline F32x16 splat(float x) { return x - F32x16{}; }
+inline I32x16 splat_int(int32_t x) { return x - I32x16{}; }
+
+inline F32x16 load(const float* p) {
+  F32x16 x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+inline void store(float* p, F32x16 x) { std::memcpy(p, &x, sizeof(x)); }
+
+inline F32x16 load(const BFloat16Bits* p) {
+  U16x16 bits;
+  std::memcpy(&bits, p, sizeof(bits));
+  return std::bit_cast<F32x16>(__builtin_convertvector(bits, U32x16) << 16);
 }
 
-template <class Lanes>
-inline Floats load(const c10::BFloat16* from, Lanes lanes) {
-  HalfWords halves{};
-  std::memcpy(&halves, from, sizeof(uint16_t) * lanes);
-  return std::bit_cast<Floats>(__builtin_convertvector(halves, Words) << 16);
+// The upper halves, rounded to nearest even; NaN stays NaN.
+inline U16x16 round_to_bfloat16(F32x16 x) {
+#if defined(__AVX512BF16__)
+  return std::bit_cast<U16x16>(_mm512_cvtneps_pbh((__m512)x));
+#else
+  const auto bits = std::bit_cast<U32x16>(x);
+  const U32x16 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const U32x16 nan = (bits >> 16) | 0x40u;
+  const U32x16 chosen = x == x ? rounded : nan;
+  return __builtin_convertvector(chosen, U16x16);
+#endif
+}
+inline void store(BFloat16Bits* p, F32x16 x) {
+  const U16x16 bits = round_to_bfloat16(x);
+  std::memcpy(p, &bits, sizeof(bits));
 }
 
-template <class Lanes>
-inline void store(float* to, Floats values, Lanes lanes) {
-  std::memcpy(to, &values, sizeof(float) * lanes);
+// The first `count` lanes only (1 to 16); the others read as zero and are not written.
+template <class T>
+F32x16 load_part(const T* p, int64_t count) {
+  if (count >= kLanes) return load(p);
+  alignas(64) T buffer[kLanes] = {};
+  std::memcpy(buffer, p, count * sizeof(T));
+  return load(buffer);
+}
+template <class T>
+void store_part(T* p, F32x16 x, int64_t count) {
+  if (count >= kLanes) return store(p, x);
+  alignas(64) T buffer[kLanes];
+  store(buffer, x);
+  std::memcpy(p, buffer, count * sizeof(T));
 }
 
-// Rounds to nearest, ties to even; NaN stays NaN.
-inline HalfWords round_to_bfloat16(Floats values) {
-  const Words bits = std::bit_cast<Words>(values);
-  const Words rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  return __builtin_convertvector(values == values ? rounded : Words{} + 0x7FC0, HalfWords);
+// A NaN in `x` stays.
+inline F32x16 at_least(F32x16 x, float low) { return x < low ? splat(low) : x; }
+inline F32x16 at_most(F32x16 x, float high) { return x > high ? splat(high) : x; }
+inline F32x16 maximum(F32x16 a, F32x16 b) {
+#if defined(__AVX512F__)
+  return (F32x16)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+  return a > b ? a : b;
+#endif
 }
 
-template <class Lanes>
-inline void store(c10::BFloat16* to, Floats values, Lanes lanes) {
-  const HalfWords halves = round_to_bfloat16(values);
-  std::memcpy(to, &halves, sizeof(uint16_t) * lanes);
-}
-
-// Calls f(i, lanes) for i = 0, 16, 32, ...: with AllLanes as long as 16 values remain, then with what is left.
-template <class F>
-inline void by_vectors(int64_t count, F&& f) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) f(i, AllLanes{});
-  if (i < count) f(i, count - i);
-}
-
-// Sum and maximum over the lanes, always in the same tree order.
-inline float sum_lanes(Floats v) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &v, sizeof lanes);
+// A fixed order: halves, quarters, and so on.
+inline float sum_of_lanes(F32x16 x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)x);
+#else
+  float part[kLanes];
+  store(part, x);
   for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    for (int64_t i = 0; i < half; ++i) part[i] += part[i + half];
   }
-  return lanes[0];
+  return part[0];
+#endif
 }
 
-inline float max_lanes(Floats v) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &v, sizeof lanes);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] = lanes[i] < lanes[i + half] ? lanes[i + half] : lanes[i];
-  }
-  return lanes[0];
+enum class ExpAccuracy { kFull, kBFloat16 };  // relative error 1e-7, or 1e-4 where the result is rounded to bfloat16
+
+namespace detail {
+
+inline F32x16 nearest_integer(F32x16 x) {
+#if defined(__AVX512F__)
+  return (F32x16)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#else
+  // Adding 1.5 * 2^23 rounds; larger values are out of range for the callers.
+  const F32x16 bounded = at_most(at_least(x, -4e6f), 4e6f);
+  return (bounded + 12582912.0f) - 12582912.0f;
+#endif
 }
 
-// e^x, relative error below 2e-7; 0 below -87.3, infinity above 88.7, NaN for NaN.
-inline Floats exp(Floats x) {
-  constexpr float kLow = -87.336544F;
-  constexpr float kHigh = 88.722839F;
-  const auto is_low = x < kLow;
-  const auto is_high = x > kHigh;
-  const Floats clamped = is_low ? broadcast(kLow) : is_high ? broadcast(kHigh) : x;
-  // x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to the nearest integer, which then is in the low
-  // bits.
-  constexpr float kRounder = 12582912.0F;
-  const Floats shifted = clamped * 1.44269504F + kRounder;
-  const Floats n = shifted - kRounder;
-  const Floats r = (clamped - n * 0.693359375F) - n * -2.12194440e-4F;
-  // Minimax polynomial of (e^r - 1 - r) / r^2 (the coefficients of Cephes' expf).
-  Floats p = broadcast(1.9875691500e-4F);
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * (r * r) + r + 1.0F;
-  // Times 2^n in two halves: n reaches 128, one power of two alone would be infinite.
-  const Ints whole = std::bit_cast<Ints>(shifted) - std::bit_cast<int32_t>(kRounder);
-  const Ints first = whole >> 1;
-  const Ints second = whole - first;
-  const Floats value = p * std::bit_cast<Floats>((first + 127) << 23) * std::bit_cast<Floats>((second + 127) << 23);
-  return is_low ? Floats{} : is_high ? broadcast(__builtin_inff()) : value;
+// 2^(whole + rest) for an integer `whole` and |rest| <= 1/2: minimax polynomials in the relative error.
+template <ExpAccuracy accuracy>
+inline F32x16 exp2_parts(F32x16 whole, F32x16 rest) {
+  F32x16 y;
+  if constexpr (accuracy == ExpAccuracy::kBFloat16) {
+    y = 0.0551716691f * rest + 0.242611122f;
+    y = y * rest + 0.693260985f;
+    y = y * rest + 0.999928074f;
+  } else {
+    y = 0.0013276472f * rest + 0.00967554133f;
+    y = y * rest + 0.0555071327f;
+    y = y * rest + 0.240221197f;
+    y = y * rest + 0.693146967f;
+    y = y * rest + 1.00000007f;
+  }
+#if defined(__AVX512F__)
+  return (F32x16)_mm512_scalef_ps((__m512)y, (__m512)whole);
+#else
+  // In two factors, since 2^128 is not a float.
+  const I32x16 exponent = __builtin_convertvector(at_most(at_least(whole, -126.0f), 128.0f), I32x16);
+  const I32x16 half = exponent >> 1;
+  y = y * std::bit_cast<F32x16>((half + 127) << 23) * std::bit_cast<F32x16>((exponent - half + 127) << 23);
+  return whole < -126.0f ? splat(0) : y;
+#endif
+}
+
+}  // namespace detail
+
+// 2^x. Any finite x: too small gives 0, too large infinity.
+template <ExpAccuracy accuracy = ExpAccuracy::kFull>
+inline F32x16 exp2(F32x16 x) {
+  const F32x16 whole = detail::nearest_integer(x);
+  return detail::exp2_parts<accuracy>(whole, x - whole);
+}
+
+// e^x, relative error about 2e-7. Infinities are allowed.
+inline F32x16 exp(F32x16 x) {
+  constexpr float kLog2E = 1.44269504f;
+  // ln 2 in two parts, so that subtracting whole * ln 2 loses nothing.
+  constexpr float kLn2High = 0.693359375f;
+  constexpr float kLn2Low = -2.12194440e-4f;
+  const F32x16 bounded = at_most(at_least(x, -120.0f), 120.0f);
+  const F32x16 whole = detail::nearest_integer(bounded * kLog2E);
+  const F32x16 rest = (bounded - whole * kLn2High) - whole * kLn2Low;
+  return detail::exp2_parts<ExpAccuracy::kFull>(whole, rest * kLog2E);
 }
 
 // 1 / (1 + e^-x)
-inline Floats sigmoid(Floats x) { return 1.0F / (1.0F + exp(-x)); }
+inline F32x16 sigmoid(F32x16 x) { return 1.0f / (1.0f + exp(-x)); }
+
+// log2 x for normal x > 0, absolute error about 1e-7.
+inline F32x16 log2(F32x16 x) {
+  const auto bits = std::bit_cast<I32x16>(x);
+  // The exponent such that the mantissa lies in [sqrt 1/2, sqrt 2).
+  const I32x16 exponent = (bits - 0x3f3504f3) >> 23;
+  const auto mantissa = std::bit_cast<F32x16>(bits - (exponent << 23));
+  const F32x16 s = (mantissa - 1.0f) / (mantissa + 1.0f);
+  const F32x16 t = s * s;
+  const F32x16 series = (((1.0f / 9 * t + 1.0f / 7) * t + 1.0f / 5) * t + 1.0f / 3) * t + 1.0f;
+  return __builtin_convertvector(exponent, F32x16) + 2.88539008f * s * series;
+}
+
+// out[j][i] = in[i][j] for 16 rows of 16 32-bit words; strides in words.
+inline void transpose_16x16(const uint32_t* in, int64_t in_stride, uint32_t* out, int64_t out_stride) {
+#if defined(__AVX512F__)
+  __m512i a[16];
+  __m512i b[16];
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(in + i * in_stride);
+  for (int i = 0; i < 8; ++i) {
+    b[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+    b[2 * i + 1] = _mm512_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    a[4 * i] = _mm512_unpacklo_epi64(b[4 * i], b[4 * i + 2]);
+    a[4 * i + 1] = _mm512_unpackhi_epi64(b[4 * i], b[4 * i + 2]);
+    a[4 * i + 2] = _mm512_unpacklo_epi64(b[4 * i + 1], b[4 * i + 3]);
+    a[4 * i + 3] = _mm512_unpackhi_epi64(b[4 * i + 1], b[4 * i + 3]);
+  }
+  // a[4 q + c] holds, in its four 128-bit parts p, rows 4q..4q+3 of column 4p + c.
+  for (int c = 0; c < 4; ++c) {
+    b[c] = _mm512_shuffle_i32x4(a[c], a[4 + c], 0x88);
+    b[4 + c] = _mm512_shuffle_i32x4(a[c], a[4 + c], 0xdd);
+    b[8 + c] = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0x88);
+    b[12 + c] = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0xdd);
+  }
+  for (int c = 0; c < 4; ++c) {
+    _mm512_storeu_si512(out + (c)*out_stride, _mm512_shuffle_i32x4(b[c], b[8 + c], 0x88));
+    _mm512_storeu_si512(out + (8 + c) * out_stride, _mm512_shuffle_i32x4(b[c], b[8 + c], 0xdd));
+    _mm512_storeu_si512(out + (4 + c) * out_stride, _mm512_shuffle_i32x4(b[4 + c], b[12 + c], 0x88));
+    _mm512_storeu_si512(out + (12 + c) * out_stride, _mm512_shuffle_i32x4(b[4 + c], b[12 + c], 0xdd));
+  }
+#else
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < 16; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+  }
+#endif
+}
 
 }  // namespace verbatim::nn
