@@ -24,11 +24,12 @@ test: ## Build everything and run all tests
 	@cmake --build build
 	@scripts/run-tests build
 
-bench: build/build.ninja ## Run the micro-benchmarks
+bench: build/build.ninja ## Measure speed: micro-benchmarks, then the program's own
 	@scripts/install-dependencies dev
 	@cmake --preset release -DVERBATIM_BENCH=ON >/dev/null
-	@cmake --build build --target benchmarks
+	@cmake --build build --target verbatim benchmarks
 	@scripts/run-benchmarks build
+	@build/verbatim bench all
 
 lint: build/build.ninja ## Check the code with clang-tidy and the folder rules
 	@scripts/install-dependencies dev
