@@ -193,7 +193,7 @@ std::string fish_script(const std::vector<CommandDefinition>& commands) {
       std::string values;
       if (!info.choices.empty()) values = fmt::format(" -a {}", quote(fmt::format("{}", fmt::join(info.choices, " "))));
       if (info.completes == Completes::kFolder) values = " -a '(__fish_complete_directories)'";
-      if (info.completes == Completes::kFile) values = " -F";
+      if (info.completes == Completes::kFile) values = " -rF";
       if (entry->is_positional()) {
         if (!values.empty()) text += fmt::format("complete -c verbatim {}{}\n", condition, values);
       } else if (entry->kind == Entry::Kind::kOverrides) {
@@ -205,7 +205,11 @@ std::string fish_script(const std::vector<CommandDefinition>& commands) {
         for (const std::string& name : entry->names) {
           text += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
         }
-        text += fmt::format("{} -d {}\n", entry->takes_value() ? " -x" + values : "", quote(info.help));
+        text += fmt::format("{} -d {}\n",
+                            !entry->takes_value() ? ""
+                            : values == " -rF"    ? values
+                                                  : " -x" + values,
+                            quote(info.help));
       }
     }
   }

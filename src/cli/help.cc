@@ -41,6 +41,7 @@ std::string format_rows(const std::vector<Row>& rows) {
       const size_t end = std::min(row.right.find(' ', start), row.right.size());
       const size_t length = end - start;
       if (column + length > kColumns && column > indent) {
+        while (text.ends_with(' ')) text.pop_back();
         text += "\n" + std::string(indent, ' ');
         column = indent;
       }

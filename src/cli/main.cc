@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/names.h"
 #include "base/text_format.h"
 #include "cli/commands.h"
@@ -25,7 +26,12 @@ void print(const std::string& text) {
 
 int print_version() {
   print(fmt::format("verbatim {} (commit {})\ncompiler: {}\n", version(), commit(), compiler()));
-  return run_tensor_command("--version", {});
+  try {
+    return run_tensor_command("--version", {});
+  } catch (const InputError& error) {
+    print(fmt::format("LibTorch: {}\n", error.what()));
+    return 0;
+  }
 }
 
 [[noreturn]] void throw_unknown_command(const std::string& name) {

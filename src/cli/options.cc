@@ -151,7 +151,8 @@ std::string_view setting_words(std::string_view word) {
     return {};  // without dashes only an assignment is a setting; "a.txt" is a file
   }
   const std::string_view name = word.substr(0, word.find('='));
-  if (name.find('.') == std::string_view::npos || name.starts_with('.') || name.ends_with('.')) return {};
+  if (name.find('.') == std::string_view::npos || name.ends_with('.')) return {};
+  if (name.starts_with('.') || name.starts_with('-')) return {};
   for (const char c : name) {
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '-' && c != '.') return {};
   }
@@ -339,7 +340,12 @@ void OptionSet::parse(const std::vector<std::string>& arguments) const {
       known.insert(known.end(), {"help", "help-all"});
       std::string advice;
       if (flag.starts_with("--")) {
-        const std::vector<std::string> near = nearest_names(std::string_view(flag).substr(2), known, 1);
+        const std::string_view typed = std::string_view(flag).substr(2);
+        std::vector<std::string> near = nearest_names(typed, known, 1);
+        // "--output" for "--out": no slip of the pen, but a longer word for the same.
+        for (const std::string& name : known) {
+          if (near.empty() && name.size() >= 3 && typed.starts_with(name)) near.push_back(name);
+        }
         if (!near.empty()) advice = fmt::format("; did you mean --{}?", near.front());
       }
       throw UsageError(fmt::format("unknown flag {}{}", flag, advice));

@@ -1,0 +1,209 @@
+// The built program, run as a user does.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/file.h"
+
+namespace verbatim {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+struct Result {
+  int code;
+  std::string output, errors;
+};
+
+std::filesystem::path work_folder() {
+  static const std::filesystem::path folder = [] {
+    auto path = std::filesystem::path(::testing::TempDir()) / ("verbatim_program_test." + std::to_string(getpid()));
+    std::filesystem::create_directories(path);
+    return path;
+  }();
+  return folder;
+}
+
+// Runs `verbatim WORDS` through the shell, so words may hold redirections.
+Result run(const std::string& words) {
+  const std::filesystem::path errors = work_folder() / "stderr";
+  const std::string line =
+      "cd '" + work_folder().string() + "' && exec '" VERBATIM_PROGRAM "' " + words + " 2>'" + errors.string() + "'";
+  FILE* pipe = popen(line.c_str(), "r");
+  Result result;
+  std::array<char, 65536> buffer;
+  for (size_t size; (size = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    result.output.append(buffer.data(), size);
+  }
+  const int status = pclose(pipe);
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.errors = read_file(errors);
+  return result;
+}
+
+std::vector<std::string> command_names() {
+  std::istringstream lines(run("--help").output);
+  std::vector<std::string> names;
+  bool is_inside = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "Commands:") {
+      is_inside = true;
+    } else if (line.empty()) {
+      is_inside = false;
+    } else if (is_inside) {
+      std::istringstream words(line);
+      names.emplace_back();
+      words >> names.back();
+    }
+  }
+  return names;
+}
+
+size_t count_lines(const std::string& text) { return static_cast<size_t>(std::count(text.begin(), text.end(), '\n')); }
+
+TEST(program, shows_its_commands_on_one_screen) {
+  for (const char* words : {"--help", "-h", "help"}) {
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << words;
+    EXPECT_THAT(result.errors, IsEmpty());
+    EXPECT_LT(result.output.find("Examples:"), result.output.find("Commands:"));
+    EXPECT_LE(count_lines(result.output), 40u);
+  }
+  EXPECT_THAT(command_names(), AllOf(Contains("bench"), Contains("completion")));
+}
+
+TEST(program, without_words_shows_the_help_as_a_mistake) {
+  const Result result = run("");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.output, IsEmpty());
+  EXPECT_THAT(result.errors, HasSubstr("Commands:"));
+}
+
+TEST(program, every_command_answers_help_with_examples_first_on_one_screen) {
+  for (const std::string& name : command_names()) {
+    const Result result = run(name + " --help");
+    EXPECT_EQ(result.code, 0) << name;
+    EXPECT_THAT(result.errors, IsEmpty()) << name;
+    const size_t example = result.output.find("verbatim " + name, result.output.find("Examples:\n"));
+    EXPECT_LT(example, result.output.find("Usage: verbatim " + name)) << result.output;
+    EXPECT_LE(count_lines(result.output), 40u) << result.output;
+    EXPECT_EQ(run("help " + name).output, result.output) << name;
+
+    const Result all = run(name + " --help-all");
+    EXPECT_EQ(all.code, 0) << name;
+    EXPECT_THAT(all.output, HasSubstr("--log-file")) << name;
+  }
+}
+
+TEST(program, every_command_refuses_a_wrong_flag_with_the_nearest) {
+  for (const std::string& name : command_names()) {
+    const Result result = run(name + " --log-fiel x");
+    EXPECT_EQ(result.code, 2) << name;
+    EXPECT_THAT(result.output, IsEmpty()) << name;
+    EXPECT_THAT(result.errors, StartsWith("verbatim " + name +
+                                          ": error: unknown flag --log-fiel; did you mean "
+                                          "--log-file?\n"));
+    EXPECT_THAT(result.errors, HasSubstr("Try 'verbatim " + name + " --help'."));
+  }
+}
+
+TEST(program, refuses_unknown_commands_and_flags) {
+  const Result slip = run("bnech");
+  EXPECT_EQ(slip.code, 2);
+  EXPECT_THAT(slip.errors, StartsWith("verbatim: error: unknown command \"bnech\"; did you mean 'bench'?"));
+  EXPECT_EQ(run("--json bench").code, 2);
+  EXPECT_EQ(run("''").code, 2);
+  EXPECT_EQ(run("help nothing-of-the-kind").code, 2);
+}
+
+TEST(program, tells_its_version_and_libraries) {
+  const Result result = run("--version");
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.output, StartsWith("verbatim 0."));
+  for (const char* part : {"commit ", "compiler: ", "LibTorch: ", "BLAS: "}) {
+    EXPECT_THAT(result.output, HasSubstr(part));
+  }
+}
+
+TEST(program, lists_benches_as_text_and_json) {
+  const Result text = run("bench");
+  EXPECT_EQ(text.code, 0);
+  EXPECT_THAT(text.output, HasSubstr("machine "));
+  const Result json = run("bench --json");
+  EXPECT_EQ(json.code, 0);
+  std::istringstream lines(json.output);
+  std::vector<std::string> names;
+  for (std::string line; std::getline(lines, line);) names.push_back(nlohmann::json::parse(line).at("bench"));
+  EXPECT_THAT(names, Contains("machine"));
+  EXPECT_EQ(run("bench mashine").code, 2);
+}
+
+TEST(program, completes_all_commands) {
+  const Result result = run("completion bash");
+  EXPECT_EQ(result.code, 0);
+  for (const std::string& name : command_names()) EXPECT_THAT(result.output, HasSubstr("    " + name + ")\n"));
+  EXPECT_THAT(run("completion").errors, StartsWith("verbatim completion: error: SHELL is missing"));
+  EXPECT_EQ(run("completion csh").code, 2);
+}
+
+TEST(program, fails_when_nobody_can_read_its_results) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  const Result result = run("completion bash >/dev/full");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.errors, HasSubstr("verbatim completion: error: "));
+  EXPECT_EQ(run("--help >/dev/full").code, 1);
+}
+
+TEST(program, writes_its_log_to_a_file_as_well) {
+  const Result bad = run("bench --log-file no/such/folder/log");
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_THAT(bad.errors, HasSubstr("--log-file"));
+}
+
+TEST(program, leaves_with_130_when_interrupted) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+    execl(VERBATIM_PROGRAM, VERBATIM_PROGRAM, "bench", "machine", "--seconds", "60", nullptr);
+    _exit(99);
+  }
+  // Signals arrive before, while and after the handlers are set; before, the default action ends the program.
+  int status = 0;
+  for (int i = 0; i < 600 && waitpid(child, &status, WNOHANG) == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    // Once the handlers are there: the catching mask of the process says so.
+    std::ifstream proc("/proc/" + std::to_string(child) + "/status");
+    for (std::string line; std::getline(proc, line);) {
+      if (line.starts_with("SigCgt:") && (std::stoull(line.substr(7), nullptr, 16) & (1ull << (SIGTERM - 1))) != 0) {
+        kill(child, SIGTERM);
+        i = 600;
+      }
+    }
+  }
+  if (!WIFEXITED(status) || status == 0) waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+}
+
+}  // namespace
+}  // namespace verbatim
