@@ -36,6 +36,12 @@ struct StreamRows {
   std::span<const uint16_t> symbols;  // [R] as in Rows
 };
 
+// Counted on the rows of a real batch, so that patches count at the rate at which they come.
+struct BackboneCost {
+  double multiplications = 0;  // of weights and of attention
+  double innermost_rows = 0;   // rows that the innermost backbone reads
+};
+
 // Vectors to vectors, causal: row i of the result depends on rows up to i of the same sequence. The same for all families.
 // The result is normalised: decoders and levels project it without a norm of their own.
 class Backbone : public torch::nn::Module {
@@ -49,8 +55,8 @@ class Backbone : public torch::nn::Module {
   // with the result. Equal to forward() over the whole sequences. Runs on the CPU.
   virtual void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) = 0;
 
-  // Multiplications for one row, without attention's share that grows with the context (for costs per byte).
-  [[nodiscard]] virtual double multiplications_per_row(double rows_per_patch) const = 0;
+  // What a forward pass over these rows costs.
+  [[nodiscard]] virtual BackboneCost cost(const Rows& rows) const = 0;
 };
 
 // Transformer or Level, as the settings say. `generator` draws the initial weights.

@@ -35,6 +35,8 @@ class TextDecoder : public torch::nn::Module {
   [[nodiscard]] virtual at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) = 0;
   // One choice from one row of the backbone's result, float32 on the CPU.
   [[nodiscard]] virtual NextPosition choose(std::span<const float> h_D, Chooser& chooser) = 0;
+  // Multiplications of the prediction of one row.
+  [[nodiscard]] virtual double multiplications_per_row() const = 0;
   // The scores over the decoder's symbols, where it has a fixed list of them.
   [[nodiscard]] virtual std::vector<float> scores(std::span<const float> h_D) = 0;
 };

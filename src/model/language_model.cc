@@ -56,8 +56,10 @@ void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch&
   }
 }
 
-StreamState LanguageModel::start() {
+StreamState LanguageModel::start(DocumentPart part) {
   StreamState state{.encoder = {}, .backbone = parts_.backbone->start(), .newest_D = {}};
+  state.from_document_start = part == DocumentPart::kStart;
+  if (!state.from_document_start) return state;
   PositionBatch batch;
   append_positions(batch, segmenter(), {}, "", {.start_row = true, .end_target = false});
   const int64_t stream = 0;
@@ -69,8 +71,8 @@ StreamState LanguageModel::start() {
 void LanguageModel::read(StreamState& state, std::string_view text) {
   // Long texts go through in stretches: memory stays bounded, and matrix products stay large.
   constexpr size_t kStretch = 512;
-  const Positions positions =
-      segmenter().segment(text, state.positions == 0 ? DocumentPart::kStart : DocumentPart::kLater);
+  const bool first = state.positions == 0 && state.from_document_start;
+  const Positions positions = segmenter().segment(text, first ? DocumentPart::kStart : DocumentPart::kLater);
   StreamState* pointer = &state;
   for (size_t begin = 0; begin < positions.size(); begin += kStretch) {
     const size_t end = std::min(begin + kStretch, positions.size());
@@ -103,7 +105,14 @@ void LanguageModel::read_positions(std::span<StreamState*> states, const std::ve
 }
 
 std::string LanguageModel::bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const {
-  return state.positions == 0 ? segmenter().bytes_of_first(ids) : segmenter().bytes_of(ids);
+  const bool first = state.positions == 0 && state.from_document_start;
+  return first ? segmenter().bytes_of_first(ids) : segmenter().bytes_of(ids);
+}
+
+BackboneCost LanguageModel::cost(const PositionBatch& batch) const {
+  BackboneCost cost = parts_.backbone->cost(Rows::of(batch));
+  cost.multiplications += parts_.decoder->multiplications_per_row() * static_cast<double>(batch.rows());
+  return cost;
 }
 
 int64_t LanguageModel::parameter_count() const {

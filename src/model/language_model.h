@@ -47,7 +47,8 @@ class LanguageModel : public torch::nn::Module {
   [[nodiscard]] at::Tensor nats(const PositionBatch& batch, const ForwardOptions& options);
 
   // A stream at the start of a document, its start symbol read; newest_D predicts the first position.
-  [[nodiscard]] StreamState start();
+  // kLater: a stream that begins inside a document; nothing is read yet and newest_D is empty until read() has bytes.
+  [[nodiscard]] StreamState start(DocumentPart part = DocumentPart::kStart);
   // Reads a text (from the start of the document, or going on behind what was read). For families with a tokenizer a text
   // read in two parts may be cut into other tokens than the whole.
   void read(StreamState& state, std::string_view text);
@@ -57,6 +58,9 @@ class LanguageModel : public torch::nn::Module {
   void read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids);
   // The bytes that a chosen position stands for in this stream.
   [[nodiscard]] std::string bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const;
+
+  // Of a forward pass over the batch, the decoder included.
+  [[nodiscard]] BackboneCost cost(const PositionBatch& batch) const;
 
   [[nodiscard]] int64_t parameter_count() const;
   // Parameters outside tables of symbols (encoder tables and the decoder's head).

@@ -271,19 +271,23 @@ void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState
   nn::rms_norm_rows(x_RD, norm_.data_ptr<float>(), x_RD, count, D, settings_.stack.norm_epsilon);
 }
 
-double Level::multiplications_per_row(double rows_per_patch) const {
-  double per_row = before_->multiplications_per_row() + after_->multiplications_per_row();
-  double per_patch = static_cast<double>(down_.numel() + up_.numel());
+BackboneCost Level::cost(const Rows& rows) const {
+  const Patches patches = find_patches(boundary_, rows);
+  const auto num_rows = static_cast<double>(rows.count()), num_patches = static_cast<double>(patches.inner.count());
+  const auto queries = static_cast<double>(settings_.patch_queries);
+  const auto size = [](const at::Tensor& weight) { return static_cast<double>(weight.numel()); };
+  BackboneCost cost = inner_->cost(patches.inner);
+  cost.multiplications += before_->cost(rows.sequences) + after_->cost(rows.sequences);
+  cost.multiplications += num_patches * (size(down_) + size(up_));
   if (seed_.defined()) {
-    per_patch += static_cast<double>(seed_.numel()) +
-                 static_cast<double>(settings_.patch_queries * (pool_cross_.query.numel() + pool_cross_.output.numel()));
-    per_row += static_cast<double>(pool_cross_.key_value.numel());
+    cost.multiplications += num_patches * (size(seed_) + queries * (size(pool_cross_.query) + size(pool_cross_.output)));
+    cost.multiplications += num_rows * size(pool_cross_.key_value);
   }
   if (up_cross_.query.defined()) {
-    per_row += static_cast<double>(up_cross_.query.numel() + up_cross_.output.numel());
-    per_patch += static_cast<double>(settings_.patch_queries * up_cross_.key_value.numel());
+    cost.multiplications += num_rows * (size(up_cross_.query) + size(up_cross_.output));
+    cost.multiplications += num_patches * queries * size(up_cross_.key_value);
   }
-  return per_row + (per_patch + inner_->multiplications_per_row(rows_per_patch)) / rows_per_patch;
+  return cost;
 }
 
 std::shared_ptr<Backbone> make_backbone(const BackboneSettings& settings, at::Generator generator) {

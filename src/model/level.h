@@ -16,7 +16,7 @@ class Level final : public Backbone {
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) override;
   [[nodiscard]] BackboneState start() const override;
   void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) override;
-  [[nodiscard]] double multiplications_per_row(double rows_per_patch) const override;
+  [[nodiscard]] BackboneCost cost(const Rows& rows) const override;
 
   [[nodiscard]] const BoundaryRule& boundary() const { return boundary_; }
   [[nodiscard]] const Backbone& inner() const { return *inner_; }

@@ -26,6 +26,7 @@ class SoftmaxDecoder final : public TextDecoder {
   [[nodiscard]] at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) override;
   [[nodiscard]] NextPosition choose(std::span<const float> h_D, Chooser& chooser) override;
   [[nodiscard]] std::vector<float> scores(std::span<const float> h_D) override;
+  [[nodiscard]] double multiplications_per_row() const override { return static_cast<double>(weight_VD_.numel()); }
   // [N, V]
   [[nodiscard]] at::Tensor logits(const at::Tensor& h_ND) const;
 

@@ -159,14 +159,22 @@ void TransformerStack::advance(float* x_RD, const StreamRows& rows, std::span<Ba
   }
 }
 
-double TransformerStack::multiplications_per_row() const {
-  double total = 0;
+double TransformerStack::cost(const nn::Sequences& sequences) const {
+  double weights = 0;
   for (const Layer& layer : layers_) {
-    for (const at::Tensor* weight : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
-      total += static_cast<double>(weight->numel());
+    for (const at::Tensor* weight :
+         {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
+      weights += static_cast<double>(weight->numel());
     }
   }
-  return total;
+  double visible = 0;  // pairs of rows that see each other
+  for (int64_t s = 0; s < sequences.count(); ++s) {
+    const auto length = static_cast<double>(sequences.length(s));
+    const auto window = settings_.window > 0 ? std::min(static_cast<double>(settings_.window), length) : length;
+    visible += window * (window + 1) / 2 + (length - window) * window;
+  }
+  const auto head_columns = static_cast<double>(settings_.heads * settings_.head_width);
+  return weights * static_cast<double>(sequences.rows()) + 2 * visible * head_columns * static_cast<double>(layers());
 }
 
 Transformer::Transformer(const StackSettings& settings, at::Generator& generator)
@@ -195,8 +203,8 @@ void Transformer::advance(float* x_RD, const StreamRows& rows, std::span<Backbon
                     settings_.norm_epsilon);
 }
 
-double Transformer::multiplications_per_row(double /*rows_per_patch*/) const {
-  return stack_->multiplications_per_row();
+BackboneCost Transformer::cost(const Rows& rows) const {
+  return {.multiplications = stack_->cost(rows.sequences), .innermost_rows = static_cast<double>(rows.count())};
 }
 
 }  // namespace verbatim

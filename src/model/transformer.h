@@ -34,7 +34,8 @@ class TransformerStack : public torch::nn::Module {
 
   [[nodiscard]] const StackSettings& settings() const { return settings_; }
   [[nodiscard]] int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
-  [[nodiscard]] double multiplications_per_row() const;
+  // Multiplications of a forward pass.
+  [[nodiscard]] double cost(const nn::Sequences& sequences) const;
 
  private:
   struct Layer {
@@ -56,7 +57,7 @@ class Transformer final : public Backbone {
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) override;
   [[nodiscard]] BackboneState start() const override;
   void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) override;
-  [[nodiscard]] double multiplications_per_row(double rows_per_patch) const override;
+  [[nodiscard]] BackboneCost cost(const Rows& rows) const override;
 
  private:
   StackSettings settings_;

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "corpus/pieces.h"
+#include "corpus/prefetcher.h"
+#include "model/positions.h"
+
+namespace verbatim {
+
+// A batch ready for the step, and where the data stands behind it.
+struct PreparedBatch {
+  PositionBatch batch;
+  SamplerPosition taken_from;  // names the batch in messages
+  SamplerPosition next;        // saved with a checkpoint once the batch is used
+};
+
+// Batches in the sampler's order, segmented by threads ahead of the step.
+class BatchSource {
+ public:
+  // `map` and `segmenter` must outlive the source.
+  BatchSource(const MemoryMap& map, const Segmenter& segmenter, SamplerOptions options, SamplerPosition start,
+              size_t threads, size_t ahead);
+  [[nodiscard]] PreparedBatch next();
+
+ private:
+  struct Draft {
+    std::vector<Piece> pieces;
+    SamplerPosition taken_from, next;
+  };
+  PieceSampler sampler_;
+  std::unique_ptr<Prefetcher<Draft, PreparedBatch>> prefetcher_;
+};
+
+}  // namespace verbatim

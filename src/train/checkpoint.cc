@@ -1,0 +1,160 @@
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "model/model_folder.h"
+
+namespace verbatim {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::string_view kUnfinished = ".unfinished";
+
+std::string digest_of(const fs::path& file) {
+  const MappedFile mapped(file, MappedFile::Access::kSequential);
+  return sha256_hex(mapped.text());
+}
+
+// The weights may be sharded: every safetensors file of the folder counts.
+std::vector<fs::path> tensor_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+RunState parse_state(const json& object) {
+  RunState state;
+  state.step = object.at("step").get<int64_t>();
+  state.data = {.epoch = object.at("epoch").get<uint64_t>(), .index = object.at("index").get<uint64_t>()};
+  state.sample_generator = object.at("sample_generator").get<std::string>();
+  state.seconds = object.at("seconds").get<double>();
+  state.bytes = object.at("bytes").get<int64_t>();
+  state.average_bits = object.at("average_bits").get<double>();
+  state.best_average_bits = object.at("best_average_bits").get<double>();
+  state.best_eval_bits = object.at("best_eval_bits").get<double>();
+  state.data_bytes = object.at("data_bytes").get<uint64_t>();
+  return state;
+}
+
+}  // namespace
+
+CheckpointFolder::CheckpointFolder(fs::path run) : run_(std::move(run)) {}
+
+fs::path CheckpointFolder::folder_of(int64_t step) const { return run_ / "checkpoints" / fmt::format("{:010}", step); }
+
+std::vector<int64_t> CheckpointFolder::steps() const {
+  std::vector<int64_t> steps;
+  if (!fs::is_directory(run_ / "checkpoints")) return steps;
+  for (const auto& entry : fs::directory_iterator(run_ / "checkpoints")) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() == 10 && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+      steps.push_back(std::stoll(name));
+    }
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+void CheckpointFolder::save(LanguageModel& model, const Optimizer& optimizer, const RunState& state,
+                            const std::string& card) {
+  const fs::path target = folder_of(state.step);
+  fs::path unfinished = target;
+  unfinished += kUnfinished;
+  fs::remove_all(unfinished);
+  fs::create_directories(unfinished);
+  save_model(model, unfinished, card);
+  TensorBundle moments;
+  optimizer.save(moments);
+  write_safetensors(unfinished / "optimizer.safetensors", moments.views());
+  json checksums = json::object();
+  for (const fs::path& file : tensor_files(unfinished)) checksums[file.filename().string()] = digest_of(file);
+  const json object = {{"step", state.step},
+                       {"epoch", state.data.epoch},
+                       {"index", state.data.index},
+                       {"optimizer_steps", optimizer.steps()},
+                       {"sample_generator", state.sample_generator},
+                       {"seconds", state.seconds},
+                       {"bytes", state.bytes},
+                       {"average_bits", state.average_bits},
+                       {"best_average_bits", state.best_average_bits},
+                       {"best_eval_bits", state.best_eval_bits},
+                       {"data_bytes", state.data_bytes},
+                       {"sha256", checksums}};
+  write_file_atomically(unfinished / "state.json", object.dump(2) + "\n");
+  sync_folder(unfinished);
+  // A run that went back to an older checkpoint may meet its old self here.
+  fs::remove_all(target);
+  fs::rename(unfinished, target);
+  sync_folder(run_ / "checkpoints");
+  write_file_atomically(run_ / "latest", target.filename().string() + "\n");
+}
+
+std::optional<RunState> CheckpointFolder::load(LanguageModel& model, Optimizer& optimizer,
+                                               std::vector<std::string>& warnings) const {
+  std::vector<int64_t> candidates = steps();
+  std::reverse(candidates.begin(), candidates.end());
+  for (const int64_t step : candidates) {
+    const fs::path folder = folder_of(step);
+    try {
+      const json object = json::parse(read_file(folder / "state.json", 1 << 20));
+      for (const auto& [name, digest] : object.at("sha256").items()) {
+        const fs::path file = folder / fs::path(name).filename();
+        if (digest_of(file) != digest.get<std::string>()) {
+          throw_input("{}: its checksum is not the one in state.json; the file is damaged", file.string());
+        }
+      }
+      const RunState state = parse_state(object);
+      fs::path weights = folder / "model.safetensors";
+      if (!fs::exists(weights)) weights = folder / "model.safetensors.index.json";
+      const SafetensorsReader reader = SafetensorsReader::open(weights);
+      load_parameters(model, reader, weights.string(),
+                      [&](const std::string& name) { return file_tensor_name(model.settings(), name); });
+      const fs::path moments = folder / "optimizer.safetensors";
+      optimizer.load(SafetensorsReader::open(moments), moments.string());
+      optimizer.set_steps(object.at("optimizer_steps").get<int64_t>());
+      return state;
+    } catch (const json::exception& error) {
+      warnings.push_back(fmt::format("{}: not usable ({}); trying the checkpoint before", (folder / "state.json").string(), error.what()));
+    } catch (const InputError& error) {
+      warnings.push_back(fmt::format("{}; trying the checkpoint before", error.what()));
+    }
+  }
+  if (!candidates.empty()) {
+    throw_input("{}: none of the {} checkpoints can be read ({}); choose another --out folder to start anew, or restore one",
+                (run_ / "checkpoints").string(), candidates.size(), warnings.back());
+  }
+  return std::nullopt;
+}
+
+void CheckpointFolder::prune(int64_t keep, int64_t keep_every) const {
+  const std::vector<int64_t> all = steps();
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    if (keep_every > 0 && all[i] % keep_every == 0) continue;
+    // The rename makes the removal atomic: a half-removed folder never looks like a checkpoint.
+    const fs::path folder = folder_of(all[i]);
+    fs::path leaving = folder;
+    leaving += kUnfinished;
+    fs::remove_all(leaving);
+    fs::rename(folder, leaving);
+    fs::remove_all(leaving);
+  }
+}
+
+void CheckpointFolder::remove_leftovers() const {
+  if (!fs::is_directory(run_ / "checkpoints")) return;
+  for (const auto& entry : fs::directory_iterator(run_ / "checkpoints")) {
+    if (entry.path().extension() == kUnfinished) fs::remove_all(entry.path());
+  }
+}
+
+}  // namespace verbatim

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "model/tensor_io.h"
+#include "nn/kernels/adamw.h"
+#include "train/run_settings.h"
+
+namespace verbatim {
+
+// AdamW over a module's parameters. Matrices of layers decay; tables, norms and biases do not.
+class Optimizer {
+ public:
+  Optimizer(torch::nn::Module& module, OptimSettings settings);
+
+  // Norm of all gradients after multiplication with `scale`.
+  [[nodiscard]] double gradient_norm(double scale) const;
+  // One update with the gradients times `scale`, clipped to settings.clip by `norm`.
+  void step(double learning_rate, double scale, double norm);
+  void clear_gradients();
+
+  [[nodiscard]] int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+  void save(TensorBundle& bundle) const;
+  // Throws InputError when a moment is missing or of another shape.
+  void load(const SafetensorsReader& reader, const std::string& file);
+  [[nodiscard]] int64_t state_bytes() const;
+
+ private:
+  OptimSettings settings_;
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> parameters_;
+  std::vector<nn::AdamWTensor> tensors_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace verbatim

@@ -1,0 +1,302 @@
+#include "train/trainer.h"
+
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <numbers>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/machine.h"
+#include "base/random.h"
+#include "base/text_format.h"
+#include "corpus/corpus.h"
+#include "formats/event_writer.h"
+#include "formats/json_lines.h"
+#include "settings/settings_tree.h"
+#include "train/batch_source.h"
+#include "train/schedule.h"
+
+namespace verbatim {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// The loss stays far above its best for this many steps: it will not come back.
+constexpr int64_t kExplosionSteps = 50;
+constexpr double kAverageDecay = 0.98;
+
+struct StepResult {
+  double nats = 0;
+  double positions = 0;
+  double bytes = 0;
+  double norm = 0;
+  double data_seconds = 0;
+  double innermost_rows = 0;
+  SamplerPosition next;
+};
+
+}  // namespace
+
+at::Device device_of(const std::string& name) {
+  if (name == "cuda" || (name == "auto" && torch::cuda::is_available())) {
+    if (!torch::cuda::is_available()) throw_input("train.device is \"cuda\", but LibTorch sees no CUDA device; use \"cpu\"");
+    return at::Device(at::kCUDA);
+  }
+  return at::Device(at::kCPU);
+}
+
+at::ScalarType compute_type_of(const std::string& precision, const at::Device& device) {
+  if (precision == "float32") return at::kFloat;
+  if (precision == "bfloat16") return at::kBFloat16;
+  return device.is_cuda() || cpu_multiplies_bfloat16() ? at::kBFloat16 : at::kFloat;
+}
+
+Trainer::Trainer(std::shared_ptr<RunSettings> settings, fs::path data, fs::path run)
+    : settings_(std::move(settings)), data_(std::move(data)), run_(std::move(run)) {
+  settings_->validate();
+  // A resumed run finds the family's files in its own checkpoint; a new one beside the data.
+  const fs::path checkpoint_tokenizer = run_ / "tokenizer";
+  model_ = LanguageModel::create(settings_->model, static_cast<uint64_t>(settings_->train.seed),
+                                 fs::is_directory(checkpoint_tokenizer) ? checkpoint_tokenizer : data_);
+}
+
+void Trainer::write_run_files(const ProgramInfo& program) const {
+  fs::create_directories(run_ / "samples");
+  for (const auto& [name, contents] : model_->files()) {
+    fs::create_directories(run_ / "tokenizer");
+    write_file_atomically(run_ / "tokenizer" / name, contents);
+  }
+  write_file_atomically(run_ / "config.toml", to_toml(*settings_, /*with_comments=*/true));
+  write_file_atomically(run_ / "environment.json", environment_json(program, data_));
+}
+
+std::string Trainer::model_card(const RunState& state) const {
+  std::string card = "---\nlibrary_name: verbatim\ntags: [tokenizer-free, language-model]\n---\n\n";
+  card += fmt::format("# A {} language model\n\n", settings_->model->family);
+  card += fmt::format("- parameters: {} ({} outside tables of symbols)\n", model_->parameter_count(),
+                      model_->parameter_count_without_tables());
+  card += fmt::format("- trained on {} bytes of text ({} in the corpus), {} steps, {:.0f} seconds\n", state.bytes,
+                      state.data_bytes, state.step, state.seconds);
+  card += fmt::format("- bits per byte in training (running average): {:.4f}\n", state.average_bits);
+  if (state.best_eval_bits > 0) card += fmt::format("- bits per byte on held-out text (best): {:.4f}\n", state.best_eval_bits);
+  card += "\nIntended use: research on language models that read and write text as it is written. The model repeats what its\n"
+          "training text says; its text is not checked for truth or harm.\n\n## Settings\n\n```toml\n";
+  card += to_toml(*settings_, /*with_comments=*/false);
+  return card + "```\n";
+}
+
+TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
+  const TrainSettings& train = settings_->train;
+  const Corpus corpus = Corpus::open(data_);
+  const at::Device device = device_of(train.device);
+  const ForwardOptions forward{.compute_type = compute_type_of(train.precision, device),
+                               .checkpoint_gradients = train.checkpoint_gradients};
+  fs::create_directories(run_);
+  CheckpointFolder checkpoints(run_);
+  checkpoints.remove_leftovers();
+  model_->to(device);
+  Optimizer optimizer(*model_, settings_->optim);
+
+  RunState state;
+  state.sample_generator = Random(mix_seed(static_cast<uint64_t>(train.seed), 2)).state();
+  state.data_bytes = corpus.train().total_bytes();
+  std::vector<std::string> warnings;
+  if (const auto saved = checkpoints.load(*model_, optimizer, warnings)) {
+    if (saved->data_bytes != state.data_bytes) {
+      throw_input("{}: this run was trained on {} bytes of text, {} now holds {}; give the same --data, or another --out",
+                  run_.string(), saved->data_bytes, data_.string(), state.data_bytes);
+    }
+    state = *saved;
+    if (hooks.on_message) hooks.on_message(fmt::format("resumed at step {} ({:.0f} s trained)", state.step, state.seconds));
+  }
+  for (const std::string& warning : warnings) {
+    if (hooks.on_warning) hooks.on_warning(warning);
+  }
+  write_run_files(program);
+  const fs::path metrics_path = run_ / "metrics.jsonl";
+  if (fs::exists(metrics_path)) truncate_after_step(metrics_path, state.step);
+  JsonLinesWriter metrics(metrics_path);
+  std::unique_ptr<EventWriter> events;
+  if (settings_->log.tensorboard) events = std::make_unique<EventWriter>(run_ / "tb");
+
+  Random sample_generator = Random::from_state(state.sample_generator);
+  BatchSource source(corpus.train(), model_->segmenter(),
+                     {.window_bytes = static_cast<uint64_t>(settings_->data.window_bytes),
+                      .batch_bytes = static_cast<uint64_t>(settings_->data.batch_bytes),
+                      .seed = static_cast<uint64_t>(train.seed)},
+                     state.data, static_cast<size_t>(settings_->data.threads), static_cast<size_t>(settings_->data.ahead));
+  optimizer.clear_gradients();
+
+  const auto progress_of = [&] {
+    double progress = 0;
+    if (train.steps > 0) progress = static_cast<double>(state.step) / static_cast<double>(train.steps);
+    if (train.max_seconds > 0) progress = std::max(progress, state.seconds / train.max_seconds);
+    return progress;
+  };
+  const auto stopping = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
+  const auto save = [&] {
+    state.sample_generator = sample_generator.state();
+    checkpoints.save(*model_, optimizer, state, model_card(state));
+    checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every);
+  };
+
+  TrainResult result;
+  int64_t saved_step = state.step;
+  int64_t steps_above = 0;
+  double seconds_here = 0, waited_here = 0;
+  StepReport window;  // sums since the last report
+  double window_flops = 0, window_innermost = 0;
+  int64_t window_steps = 0, window_bytes = 0;
+
+  // One optimizer step: batches, forward, backward, norm, update.
+  const auto take_step = [&]() -> StepResult {
+    StepResult step;
+    SamplerPosition first_batch;
+    double multiplications = 0;
+    for (int64_t i = 0; i < settings_->optim.accumulation; ++i) {
+      const auto waiting = Clock::now();
+      const PreparedBatch prepared = source.next();
+      step.data_seconds += seconds_since(waiting);
+      if (i == 0) first_batch = prepared.taken_from;
+      const PositionBatch& batch = prepared.batch;
+      const at::Tensor nats = model_->nats(batch, forward).sum();
+      nats.backward();
+      step.nats += nats.item<double>();
+      for (const int64_t target : batch.targets) step.positions += target == -1 ? 0 : 1;
+      step.bytes += static_cast<double>(batch.scored_bytes);
+      const BackboneCost cost = model_->cost(batch);
+      step.innermost_rows += cost.innermost_rows;
+      multiplications += cost.multiplications;
+      step.next = prepared.next;
+    }
+    const double scale = 1 / std::max(step.positions, 1.0);
+    step.norm = optimizer.gradient_norm(scale);
+    if (!std::isfinite(step.nats) || !std::isfinite(step.norm)) {
+      throw std::runtime_error(fmt::format(
+          "the {} is not a number at step {} (batch at epoch {}, piece {}); stopped, the checkpoint of step {} is intact. Try a "
+          "lower optim.learning_rate, a longer optim.warmup, or --train.precision=float32",
+          std::isfinite(step.nats) ? "gradient" : "loss", state.step + 1, first_batch.epoch, first_batch.index, saved_step));
+    }
+    optimizer.step(learning_rate(settings_->optim, state.step + 1, progress_of()), scale, step.norm);
+    optimizer.clear_gradients();
+    // Forward and backward: two operations for each multiplication, three passes.
+    window_flops += 6 * multiplications;
+    return step;
+  };
+
+  while ((train.steps == 0 || state.step < train.steps) && (train.max_seconds == 0 || state.seconds < train.max_seconds) &&
+         !stopping()) {
+    const auto started = Clock::now();
+    const StepResult step = take_step();
+    const double step_seconds = seconds_since(started);
+    const double bits = step.nats / std::numbers::ln2 / std::max(step.bytes, 1.0);
+
+    ++state.step;
+    state.data = step.next;
+    state.seconds += step_seconds;
+    state.bytes += static_cast<int64_t>(step.bytes);
+    state.average_bits = state.step == 1 ? bits : kAverageDecay * state.average_bits + (1 - kAverageDecay) * bits;
+    if (state.best_average_bits == 0 || state.average_bits < state.best_average_bits) state.best_average_bits = state.average_bits;
+    seconds_here += step_seconds;
+    waited_here += step.data_seconds;
+    ++window_steps;
+    window_bytes += static_cast<int64_t>(step.bytes);
+    window_innermost += step.innermost_rows;
+    window.step_seconds += step_seconds;
+    window.data_seconds += step.data_seconds;
+
+    const bool above = train.explosion_factor > 0 && state.step > settings_->optim.warmup &&
+                       bits > train.explosion_factor * state.best_average_bits;
+    steps_above = above ? steps_above + 1 : 0;
+    if (steps_above >= kExplosionSteps) {
+      throw std::runtime_error(fmt::format(
+          "the loss has been above {:g} times its best average ({:.3f} bits per byte) for {} steps, up to step {} (batch at epoch {}, "
+          "piece {}); stopped, the checkpoint of step {} is intact. Try a lower optim.learning_rate",
+          train.explosion_factor, state.best_average_bits, kExplosionSteps, state.step, state.data.epoch, state.data.index, saved_step));
+    }
+
+    if (state.step % settings_->log.every == 0 || state.step == 1 || state.step == train.steps) {
+      const auto count = static_cast<double>(window_steps);
+      StepReport report{.step = state.step,
+                        .nats_per_position = step.nats / std::max(step.positions, 1.0),
+                        .bits_per_byte = bits,
+                        .average_bits_per_byte = state.average_bits,
+                        .gradient_norm = step.norm,
+                        .learning_rate = learning_rate(settings_->optim, state.step, progress_of()),
+                        .bytes_per_second = static_cast<double>(window_bytes) / std::max(window.step_seconds, 1e-9),
+                        .step_seconds = window.step_seconds / count,
+                        .data_seconds = window.data_seconds / count,
+                        .flops = window_flops / std::max(window.step_seconds, 1e-9),
+                        .total_bytes = state.bytes,
+                        .seconds = state.seconds,
+                        .progress = progress_of(),
+                        .bytes_per_patch = static_cast<double>(window_bytes) / std::max(window_innermost, 1.0),
+                        .peak_memory_bytes = peak_memory_bytes()};
+      metrics.write({{"global_step", report.step},
+                     {"loss/train", report.nats_per_position},
+                     {"loss/bpb", report.bits_per_byte},
+                     {"loss/bpb_average", report.average_bits_per_byte},
+                     {"optim/lr", report.learning_rate},
+                     {"optim/grad_norm", report.gradient_norm},
+                     {"optim/total_bytes", report.total_bytes},
+                     {"speed/bytes_per_second", report.bytes_per_second},
+                     {"speed/step_seconds", report.step_seconds},
+                     {"speed/data_seconds", report.data_seconds},
+                     {"speed/flops", report.flops},
+                     {"memory/peak_bytes", report.peak_memory_bytes},
+                     {"chunk/mean_bytes", report.bytes_per_patch},
+                     {"train/seconds", report.seconds},
+                     {"created_at", format_time_utc(std::time(nullptr))}});
+      if (events) {
+        events->scalar("loss/bpb", report.step, report.bits_per_byte);
+        events->scalar("loss/train", report.step, report.nats_per_position);
+        events->scalar("optim/lr", report.step, report.learning_rate);
+        events->scalar("optim/grad_norm", report.step, report.gradient_norm);
+        events->scalar("speed/bytes_per_second", report.step, report.bytes_per_second);
+      }
+      if (hooks.on_step) hooks.on_step(report);
+      window = {};
+      window_steps = window_bytes = 0;
+      window_flops = window_innermost = 0;
+    }
+    if (hooks.evaluate && train.eval_every > 0 && state.step % train.eval_every == 0) {
+      const double held_out = hooks.evaluate(*model_);
+      if (held_out > 0 && (state.best_eval_bits == 0 || held_out < state.best_eval_bits)) state.best_eval_bits = held_out;
+      metrics.write({{"global_step", state.step},
+                     {"eval/bpb", held_out},
+                     {"train/seconds", state.seconds},
+                     {"created_at", format_time_utc(std::time(nullptr))}});
+      if (events) events->scalar("eval/bpb", state.step, held_out);
+      if (hooks.on_evaluation) hooks.on_evaluation(state.step, held_out);
+    }
+    if (hooks.sample && train.sample_every > 0 && state.step % train.sample_every == 0) {
+      const std::string text = hooks.sample(*model_, sample_generator);
+      write_file_atomically(run_ / "samples" / fmt::format("{:010}.txt", state.step), text);
+      if (events) events->text("sample", state.step, text);
+      if (hooks.on_sample) hooks.on_sample(state.step, text);
+    }
+    if (events && state.step % 100 == 0) events->flush();
+    if (settings_->checkpoint.every > 0 && state.step % settings_->checkpoint.every == 0) {
+      save();
+      saved_step = state.step;
+    }
+  }
+  if (saved_step != state.step) save();
+  result.end = stopping() ? TrainEnd::kInterrupted : TrainEnd::kFinished;
+  result.steps = state.step;
+  result.seconds = state.seconds;
+  result.bytes = state.bytes;
+  result.average_bits_per_byte = state.average_bits;
+  result.data_wait_share = seconds_here > 0 ? waited_here / seconds_here : 0;
+  return result;
+}
+
+}  // namespace verbatim
