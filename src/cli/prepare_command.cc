@@ -1,16 +1,21 @@
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <cctype>
 #include <chrono>
 #include <memory>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text_format.h"
 #include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/progress.h"
 #include "corpus/prepare.h"
+#include "tokenizers/bpe_trainer.h"
 
 namespace verbatim {
 namespace {
@@ -26,7 +31,53 @@ struct PrepareFlags {
   bool lenient = false;
   bool all_files = false;
   bool force = false;
+  std::string train_tokenizer = "none";
+  int64_t vocab_size = 8192;
 };
+
+constexpr uint64_t kTokenizerChunk = uint64_t{1} << 20;
+constexpr uint64_t kTokenizerBytes = 1'000'000'000;  // more text hardly changes the merges and takes long to count
+
+// The documents, long ones cut at line breaks so that threads share them; of a large corpus every n-th stretch only.
+std::vector<std::string_view> tokenizer_text(const MemoryMap& train) {
+  std::vector<std::string_view> chunks;
+  for (uint64_t i = 0; i < train.document_count(); ++i) {
+    std::string_view rest = train.document(i);
+    while (rest.size() > kTokenizerChunk) {
+      const size_t line_break = rest.rfind('\n', kTokenizerChunk - 1);
+      const size_t size = line_break == std::string_view::npos ? kTokenizerChunk : line_break + 1;
+      chunks.push_back(rest.substr(0, size));
+      rest.remove_prefix(size);
+    }
+    chunks.push_back(rest);
+  }
+  const uint64_t nth = train.total_bytes() / kTokenizerBytes + 1;
+  if (nth > 1) {
+    spdlog::info("the tokenizer is trained on one in {} stretches of the text", nth);
+    size_t kept = 0;
+    for (size_t i = 0; i < chunks.size(); i += nth) chunks[kept++] = chunks[i];
+    chunks.resize(kept);
+  }
+  return chunks;
+}
+
+BpeTrainerOptions tokenizer_options(const PrepareFlags& flags) { return {.vocabulary_size = flags.vocab_size}; }
+
+// Learns a tokenizer from the training documents and writes it into the folder.
+void train_tokenizer(const PrepareFlags& flags, const MemoryMap& train, const std::filesystem::path& folder) {
+  const std::vector<std::string_view> chunks = tokenizer_text(train);
+  Progress progress({.label = "train tokenizer", .unit = "pieces", .total = static_cast<int64_t>(chunks.size())});
+  std::atomic<int64_t> done = 0;
+  const std::thread::id main_thread = std::this_thread::get_id();
+  const std::string json = train_bpe(tokenizer_options(flags), chunks.size(), [&](uint64_t i) {
+    throw_if_interrupted();
+    const int64_t now = ++done;
+    if (std::this_thread::get_id() == main_thread) progress.update(now);
+    return chunks[i];
+  });
+  progress.finish();
+  write_file_atomically(folder / "tokenizer.json", json);
+}
 
 // "\n", "\t", "\r", "\0", "\\" and "\xNN" stand for the bytes they usually stand for.
 std::string unescape(std::string_view text) {
@@ -110,42 +161,50 @@ void say_what_was_left_out(const PrepareSummary& summary) {
 }
 
 int run_prepare(const PrepareFlags& flags, CommandContext& context) {
-  const PrepareOptions options = to_options(flags);
   using Clock = std::chrono::steady_clock;
   const auto started = Clock::now();
-  PrepareSummary summary;
-  {
-    Progress progress({.label = "prepare", .unit = "bytes"});
-    summary = prepare_corpus(options, [&](const PrepareProgress& state) {
-      throw_if_interrupted();
-      progress.set_total(static_cast<int64_t>(state.total_bytes));
-      progress.update(static_cast<int64_t>(state.bytes_read));
-    });
-    progress.finish();
-  }
-  const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  const auto seconds_since_start = [&] { return std::chrono::duration<double>(Clock::now() - started).count(); };
+  const bool with_tokenizer = flags.train_tokenizer != "none";
+  std::optional<Progress> progress(std::in_place, ProgressOptions{.label = "prepare", .unit = "bytes"});
+  double seconds = 0;  // without the tokenizer
+
+  PrepareOptions options = to_options(flags);
+  if (with_tokenizer) (void)BpeTrainer(tokenizer_options(flags));  // refuses a wrong size now and not after hours
+  options.before_publishing = [&](const MemoryMap& train, const std::filesystem::path& folder) {
+    progress->finish();
+    progress.reset();
+    seconds = seconds_since_start();
+    if (with_tokenizer) train_tokenizer(flags, train, folder);
+  };
+  const PrepareSummary summary = prepare_corpus(options, [&](const PrepareProgress& state) {
+    throw_if_interrupted();
+    progress->set_total(static_cast<int64_t>(state.total_bytes));
+    progress->update(static_cast<int64_t>(state.bytes_read));
+  });
   say_what_was_left_out(summary);
-  context.output.record(Record()
-                            .set("out", flags.out.string())
-                            .set("documents", summary.train.documents + summary.valid.documents)
-                            .set("bytes", summary.train.bytes + summary.valid.bytes)
-                            .set("train_documents", summary.train.documents)
-                            .set("train_bytes", summary.train.bytes)
-                            .set("train_sha256", summary.train.sha256)
-                            .set("valid_documents", summary.valid.documents)
-                            .set("valid_bytes", summary.valid.bytes)
-                            .set("valid_sha256", summary.valid.sha256)
-                            .set("split_method", name_of(summary.split))
-                            .set("duplicate_documents", summary.duplicate_documents)
-                            .set("held_out_duplicates", summary.held_out_duplicates)
-                            .set("empty_documents", summary.empty_documents)
-                            .set("invalid_utf8_documents", summary.invalid_utf8_documents)
-                            .set("malformed_lines", summary.malformed_lines)
-                            .set("skipped_files", summary.skipped_files)
-                            .set("sources", summary.sources.size())
-                            .set("bytes_read", summary.bytes_read)
-                            .set("seconds", seconds)
-                            .set("bytes_per_second", static_cast<double>(summary.bytes_read) / seconds));
+  Record record;
+  record.set("out", flags.out.string())
+      .set("documents", summary.train.documents + summary.valid.documents)
+      .set("bytes", summary.train.bytes + summary.valid.bytes)
+      .set("train_documents", summary.train.documents)
+      .set("train_bytes", summary.train.bytes)
+      .set("train_sha256", summary.train.sha256)
+      .set("valid_documents", summary.valid.documents)
+      .set("valid_bytes", summary.valid.bytes)
+      .set("valid_sha256", summary.valid.sha256)
+      .set("split_method", name_of(summary.split))
+      .set("duplicate_documents", summary.duplicate_documents)
+      .set("held_out_duplicates", summary.held_out_duplicates)
+      .set("empty_documents", summary.empty_documents)
+      .set("invalid_utf8_documents", summary.invalid_utf8_documents)
+      .set("malformed_lines", summary.malformed_lines)
+      .set("skipped_files", summary.skipped_files)
+      .set("sources", summary.sources.size())
+      .set("bytes_read", summary.bytes_read)
+      .set("seconds", seconds)
+      .set("bytes_per_second", static_cast<double>(summary.bytes_read) / seconds);
+  if (with_tokenizer) record.set("tokenizer", (flags.out / "tokenizer.json").string());
+  context.output.record(record);
   return 0;
 }
 
@@ -160,6 +219,8 @@ CommandDefinition prepare_command() {
       .examples = {{"verbatim prepare notes/ --out corpus", "every text and Markdown file below notes/"},
                    {"verbatim prepare 'wiki-*.jsonl.zst' --field body --out corpus", "one document per JSON line"},
                    {"xzcat dump.xz | verbatim prepare - --split '<|endoftext|>' --out corpus", "a stream"},
+                   {"verbatim prepare notes/ --out corpus --train-tokenizer bpe --vocab-size 8192",
+                    "with a tokenizer for the family token"},
                    {"verbatim prepare book.txt --valid letters.txt --out corpus", "with text of your choice held out"}},
       .notes =
           "Documents that occur twice are kept once. One in twenty is held out, chosen by its content, so that the "
@@ -178,11 +239,16 @@ CommandDefinition prepare_command() {
        .placeholder = "RULE"});
   options.option("--field", flags->field, {.help = "member of JSON lines that holds the text", .placeholder = "NAME"});
   options.option("--valid", flags->valid,
-                 {.help = "hold out this file or folder instead of a choice of the input; may be repeated",
+                 {.help = "hold out this file or folder instead of a choice of the input",
                   .placeholder = "PATH",
                   .completes = Completes::kFile});
   options.option("--valid-fraction", flags->valid_fraction,
                  {.help = "share of the documents to hold out", .minimum = 0, .maximum = 0.5});
+  options.option("--train-tokenizer", flags->train_tokenizer,
+                 {.help = "also train a tokenizer on the training part and write it to DIR/tokenizer.json",
+                  .choices = {"none", "bpe"}});
+  options.option("--vocab-size", flags->vocab_size,
+                 {.help = "tokens of that tokenizer", .placeholder = "N", .minimum = 257});
   options.flag("--force", flags->force, {.help = "replace a prepared folder"});
   options.flag("--lenient", flags->lenient, {.help = "skip malformed JSON lines and count them", .advanced = true});
   options.flag("--all-files", flags->all_files,

@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kLongDocument = uint64_t{1} << 26;
+constexpr uint64_t kLongDocument = uint64_t{1} << 24;
 constexpr uint64_t kLongDocumentSeed = 0x6C6F6E67;  // a long document never has the hash of a short one by construction
 constexpr uint64_t kLineSearch = uint64_t{1} << 16;  // how far the tail's cut may move to find a line break
 

@@ -68,7 +68,7 @@ struct PrepareProgress {
 // - Documents with the same bytes as an earlier one are left out and counted; so are empty ones.
 // - A document goes to the validation part when its 128-bit hash, read as a number in [0, 1), is below valid_fraction:
 //   the same document lands on the same side in every run, whatever else is prepared with it. Documents longer than
-//   64 MiB, which are never held in memory, go to the training part.
+//   16 MiB, which are never held in memory, go to the training part.
 // - When that leaves a part empty, or the validation part with less than a quarter or more than four times its share of
 //   the bytes (few or one huge document), the tail of the largest document becomes the validation part instead: the
 //   last valid_fraction of all bytes, at most half of that document, cut at a line break if one is near, otherwise
@@ -76,8 +76,8 @@ struct PrepareProgress {
 // - With valid_inputs, those files are the validation part, and documents of `inputs` that occur in them are left out.
 //
 // Everything is written to a hidden folder beside OUT, flushed to disk, and renamed: OUT appears complete or not at
-// all. What a killed run left behind is removed by the next run for the same OUT. Memory: 16 to 43 bytes a document,
-// and 64 MiB.
+// all. What a killed run left behind is removed by the next run for the same OUT. Memory: 21 to 64 bytes a document,
+// and 16 MiB.
 //
 // `progress` runs after every block read; when it throws, nothing is left behind. Throws InputError for mistakes in
 // options and inputs, also when OUT exists (see `force`), when another run is writing it, and when there is no text.

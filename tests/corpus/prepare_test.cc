@@ -226,8 +226,8 @@ TEST(prepare, keeps_held_out_text_out_of_the_training_part) {
 
 TEST(prepare, streams_documents_that_are_longer_than_its_buffer) {
   const TemporaryFolder folder;
-  // Documents of 66 MiB whose first 64 MiB are the same, one of them twice, and a short one.
-  std::string large(66 << 20, 'x');
+  // Documents of 18 MiB whose first 16 MiB are the same, one of them twice, and a short one.
+  std::string large(18 << 20, 'x');
   for (size_t i = 0; i < large.size(); i += 4096) large.replace(i, 3, "\xE4\xBA\xBA");
   folder.write("in/1.txt", large);
   folder.write("in/2.txt", large);
