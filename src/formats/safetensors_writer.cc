@@ -1,3 +1,5 @@
+#include "formats/safetensors.h"  // the declaration of write_safetensors
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +11,6 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
-#include "formats/safetensors.h"
 #include "formats/safetensors_layout.h"
 
 namespace verbatim {
@@ -37,11 +38,11 @@ void check(std::string_view name, const TensorView& view) {
 }
 
 std::string header_text(const std::vector<NamedView>& tensors, const Metadata& metadata) {
-  std::string header = "{" + json_text(safetensors::kMetadataKey) + ":{";
+  std::string header = fmt::format("{{{}:{{", json_text(safetensors::kMetadataKey));
   bool is_first = true;
   for (const auto& [key, value] : metadata) {
     if (!std::exchange(is_first, false)) header += ',';
-    header += json_text(key) + ":" + json_text(value);
+    header += fmt::format("{}:{}", json_text(key), json_text(value));
   }
   header += '}';
   uint64_t offset = 0;
