@@ -17,13 +17,15 @@ struct TokenBytes {
   std::string bytes;  // empty for control and unknown ids
 };
 
-// Where a text stands in its document: the first piece of a document may get the tokenizer's own prefix (SentencePiece's
-// dummy space), a later piece never does.
+// Where a text stands in its document: the first piece of a document may get the tokenizer's own prefix
+// (SentencePiece's dummy space), a later piece never does.
 enum class TextStart { kDocument, kContinuation };
 
 struct Tokens {
   std::vector<int32_t> ids;
-  std::vector<uint32_t> ends;  // ends[i]: byte offset in the text just behind token i; begins are the previous ends
+  // ends[i]: byte offset in the text just behind token i; begins are the previous ends. The last one is the text's
+  // size. A token that stands only for the tokenizer's own prefix has no bytes in the text: it begins and ends at 0.
+  std::vector<uint32_t> ends;
 };
 
 // A tokenizer decided before training: SentencePiece or tokenizer.json behind one interface. Thread safe.
@@ -35,15 +37,26 @@ class Tokenizer {
   [[nodiscard]] static std::shared_ptr<const Tokenizer> open(const std::filesystem::path& path);
 
   [[nodiscard]] virtual int64_t vocabulary_size() const = 0;
-  // Lossless: decode(encode(text).ids) == text for every byte string; the ends tile the text. Equal to the original library's ids
-  // wherever that library is lossless itself (everywhere but U+2581 in the text and invalid UTF-8, which become byte pieces).
+  // Whether encode() can write down every byte string. False for vocabularies without all 256 bytes.
+  [[nodiscard]] virtual bool is_lossless() const = 0;
+  // Lossless: decode(encode(text).ids) == text for every byte string; the ends tile the text. Equal to the original
+  // library's ids wherever that library is lossless itself (everywhere but U+2581 in the text and invalid UTF-8, which
+  // become byte pieces). Never gives control ids: text cannot inject them. Throws InputError with the place of the
+  // first text that a vocabulary without all bytes cannot write, and for texts of 4 GiB and more.
   [[nodiscard]] virtual Tokens encode(std::string_view text, TextStart start = TextStart::kDocument) const = 0;
-  // Exactly what the original library gives, lossy or not (no offsets).
+  // encode() that also recognises the spellings of control ids ("<s>", "<|endoftext|>"); only for text that its author
+  // may give such power, for instance a chat template. decode() leaves these ids out.
+  [[nodiscard]] virtual Tokens encode_with_special(std::string_view text,
+                                                   TextStart start = TextStart::kDocument) const = 0;
+  // Exactly what the original library gives, lossy or not (no offsets). No start or end symbol is added.
   [[nodiscard]] virtual std::vector<int32_t> encode_like_original(std::string_view text) const = 0;
-  // The bytes of a whole document (a dummy prefix is taken off again).
-  [[nodiscard]] virtual std::string decode(const std::vector<int32_t>& ids, TextStart start = TextStart::kDocument) const = 0;
-  // What the original library decodes (U+FFFD for broken byte runs, " ?? " for unknown).
+  // The bytes of a whole document (a dummy prefix is taken off again), or of a later piece of one (kContinuation: the
+  // token bytes put together). Control and unknown ids stand for nothing. Throws InputError for ids out of range.
+  [[nodiscard]] virtual std::string decode(const std::vector<int32_t>& ids,
+                                           TextStart start = TextStart::kDocument) const = 0;
+  // What the original library decodes: U+FFFD for broken byte runs, its own mark for unknown, control ids left out.
   [[nodiscard]] virtual std::string decode_like_original(const std::vector<int32_t>& ids) const = 0;
+  // Throws InputError for ids out of range.
   [[nodiscard]] virtual const TokenBytes& token_bytes(int32_t id) const = 0;
   // Start and end symbols, -1 when the tokenizer has none.
   [[nodiscard]] virtual int32_t begin_id() const = 0;

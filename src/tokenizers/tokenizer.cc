@@ -1,0 +1,36 @@
+#include "tokenizers/tokenizer.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "tokenizers/bpe_tokenizer.h"
+#include "tokenizers/sentencepiece_tokenizer.h"
+
+namespace verbatim {
+namespace {
+
+// Larger than any vocabulary in use.
+constexpr uint64_t kMostFileBytes = uint64_t{1} << 28;
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> Tokenizer::open(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) {
+    // A model folder: its tokenizer goes by one of two names.
+    for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+      if (std::filesystem::exists(path / name)) return open(path / name);
+    }
+    throw_input("{}: expected tokenizer.json or tokenizer.model in this folder, found neither", path.string());
+  }
+  std::string bytes = read_file(path, kMostFileBytes);
+  const std::string where = path.string();
+  // The name decides; a file with another name is told by its first character.
+  const size_t first = bytes.find_first_not_of(" \t\r\n");
+  const bool looks_like_json = first != std::string::npos && bytes[first] == '{';
+  const std::string extension = path.extension().string();
+  if (extension == ".json" || (extension != ".model" && looks_like_json)) {
+    return std::make_shared<BpeTokenizer>(std::move(bytes), where);
+  }
+  return std::make_shared<SentencepieceTokenizer>(std::move(bytes), where);
+}
+
+}  // namespace verbatim
