@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "nn/kernels/cpu_common.h"
@@ -15,6 +16,9 @@ namespace {
 
 // Values per piece of work: large enough to hide the cost of handing it out, small enough to balance threads.
 constexpr int64_t kBlockValues = 1 << 14;
+
+using F32x8 = float __attribute__((vector_size(32)));
+using F64x8 = double __attribute__((vector_size(64)));
 
 // Piece of one tensor.
 struct Block {
@@ -155,17 +159,23 @@ double global_norm(const std::vector<at::Tensor>& gradients) {
     for (int64_t b = first_block; b < last_block; ++b) {
       const Block& block = blocks[b];
       const float* values = kept[block.tensor].data_ptr<float>() + block.begin;
-      // Sixteen sums of at most 1024 squares each: float32 would do for size, double keeps the digits and the range.
-      double sums[kLanes] = {};
       const int64_t count = block.end - block.begin;
+      // Squares in double: float32 would lose digits, and its range ends at the square of 1e19.
+      F64x8 sums[2] = {};
       int64_t i = 0;
       for (; i + kLanes <= count; i += kLanes) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
-          sums[lane] += static_cast<double>(values[i + lane]) * static_cast<double>(values[i + lane]);
+        F32x8 halves[2];
+        std::memcpy(halves, values + i, sizeof halves);
+        for (int half = 0; half < 2; ++half) {
+          const F64x8 wide = __builtin_convertvector(halves[half], F64x8);
+          sums[half] += wide * wide;
         }
       }
-      for (; i < count; ++i) sums[i % kLanes] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-      for (const double each : sums) partial[b] += each;
+      double total = 0;
+      for (; i < count; ++i) total += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+      const F64x8 both = sums[0] + sums[1];
+      for (int lane = 0; lane < 8; ++lane) total += both[lane];
+      partial[b] = total;
     }
   });
   for (const double each : partial) sum += each;

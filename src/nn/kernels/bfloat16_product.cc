@@ -185,31 +185,29 @@ void pack_rows(const uint16_t* rows, int64_t count, int64_t width, uint16_t* pac
 
 enum class Side { kLeft, kRight };
 
-// Rows [begin, end) become the depth; columns [column, column + 32) the rows of a left or the columns of a right
-// operand.
+// One step of the depth: rows [n, n + 32) before `end`. Columns [column, column + 32) become the rows of a left or the
+// columns of a right operand.
 template <Side side>
-void pack_depth(const uint16_t* matrix, int64_t width, int64_t begin, int64_t end, int64_t column, uint16_t* packed) {
+void pack_step(const uint16_t* matrix, int64_t width, int64_t n, int64_t end, int64_t column, uint16_t* packed) {
   const int64_t columns = std::min(kEdge, width - column);
   const __mmask32 mask = static_cast<__mmask32>(columns == kEdge ? ~0U : (1U << columns) - 1);
-  const auto row_of = [&](int64_t n) {
-    return n < end ? _mm512_maskz_loadu_epi16(mask, matrix + n * width + column) : _mm512_setzero_si512();
+  const auto row_of = [&](int64_t row) {
+    return row < end ? _mm512_maskz_loadu_epi16(mask, matrix + row * width + column) : _mm512_setzero_si512();
   };
   alignas(64) uint32_t words[2][16 * 16];
-  for (int64_t n = begin; n < end; n += kEdge, packed += kDouble) {
-    for (int64_t r = 0; r < 16; ++r) {
-      const Pairs pairs = interleave(row_of(n + 2 * r), row_of(n + 2 * r + 1));
-      if constexpr (side == Side::kRight) {
-        _mm512_store_si512(packed + r * 32, pairs.first);
-        _mm512_store_si512(packed + kHalf + r * 32, pairs.second);
-      } else {
-        _mm512_store_si512(words[0] + r * 16, pairs.first);
-        _mm512_store_si512(words[1] + r * 16, pairs.second);
-      }
+  for (int64_t r = 0; r < 16; ++r) {
+    const Pairs pairs = interleave(row_of(n + 2 * r), row_of(n + 2 * r + 1));
+    if constexpr (side == Side::kRight) {
+      _mm512_store_si512(packed + r * 32, pairs.first);
+      _mm512_store_si512(packed + kHalf + r * 32, pairs.second);
+    } else {
+      _mm512_store_si512(words[0] + r * 16, pairs.first);
+      _mm512_store_si512(words[1] + r * 16, pairs.second);
     }
-    if constexpr (side == Side::kLeft) {
-      transpose_16x16(words[0], 16, reinterpret_cast<uint32_t*>(packed), 16);
-      transpose_16x16(words[1], 16, reinterpret_cast<uint32_t*>(packed + kHalf), 16);
-    }
+  }
+  if constexpr (side == Side::kLeft) {
+    transpose_16x16(words[0], 16, reinterpret_cast<uint32_t*>(packed), 16);
+    transpose_16x16(words[1], 16, reinterpret_cast<uint32_t*>(packed + kHalf), 16);
   }
 }
 
@@ -297,12 +295,20 @@ void run_gradient_task(const GradientTask& task, const uint16_t* left, int64_t l
   uint16_t* right_packed = bits_of(right_buffer);
   for (int64_t begin = task.begin; begin < task.end; begin += kDepthPerChunk) {
     const int64_t end = std::min(task.end, begin + kDepthPerChunk);
-    for (int64_t q = task.right_begin; q < task.right_end; ++q) {
-      pack_depth<Side::kRight>(right, right_width, begin, end, q * kEdge,
-                               right_packed + (q - task.right_begin) * steps * kDouble);
+    // Step by step, so that whole rows are read in order.
+    for (int64_t step = 0; step < steps_of(end - begin); ++step) {
+      const int64_t n = begin + step * kEdge;
+      for (int64_t q = task.right_begin; q < task.right_end; ++q) {
+        pack_step<Side::kRight>(right, right_width, n, end, q * kEdge,
+                                right_packed + ((q - task.right_begin) * steps + step) * kDouble);
+      }
+      for (int64_t p = task.left_begin; p < task.left_end; ++p) {
+        pack_step<Side::kLeft>(left, left_width, n, end, p * kEdge,
+                               left_packed + ((p - task.left_begin) * steps + step) * kDouble);
+      }
     }
     for (int64_t p = task.left_begin; p < task.left_end; ++p) {
-      pack_depth<Side::kLeft>(left, left_width, begin, end, p * kEdge, left_packed);
+      const Left panel = packed_left(left_packed + (p - task.left_begin) * steps * kDouble);
       for (int64_t q = task.right_begin; q < task.right_end; ++q) {
         float* c = blocks + (p * blocks_per_row + q) * kDouble;
         if (begin == task.begin) {
@@ -310,8 +316,7 @@ void run_gradient_task(const GradientTask& task, const uint16_t* left, int64_t l
         } else {
           load_result(c);
         }
-        add_products(packed_left(left_packed), right_packed + (q - task.right_begin) * steps * kDouble,
-                     steps_of(end - begin));
+        add_products(panel, right_packed + (q - task.right_begin) * steps * kDouble, steps_of(end - begin));
         store_result(c);
       }
     }

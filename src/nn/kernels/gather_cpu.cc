@@ -23,8 +23,16 @@ void gather_sum_forward(const at::Tensor& table_RD, const at::Tensor& index_NK, 
   const float* table = table_RD.data_ptr<float>();
   const int64_t* index = index_NK.data_ptr<int64_t>();
   float* out = out_ND.data_ptr<float>();
+  // Rows of a large table lie anywhere: ask for them early.
+  constexpr int64_t kAhead = 4;
   for_rows(out_ND.size(0), width * (per_row + 1), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
+      if (n + kAhead < end) {
+        for (int64_t k = 0; k < per_row; ++k) {
+          const int64_t row = index[(n + kAhead) * per_row + k];
+          for (int64_t i = 0; row >= 0 && i < width; i += kLanes) __builtin_prefetch(table + row * width + i);
+        }
+      }
       by_vectors(width, [&](int64_t i, auto lanes) {
         F32x16 sum{};
         for (int64_t k = 0; k < per_row; ++k) {
