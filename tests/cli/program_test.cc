@@ -173,7 +173,12 @@ TEST(program, fails_when_nobody_can_read_its_results) {
 }
 
 TEST(program, writes_its_log_to_a_file_as_well) {
-  const Result bad = run("bench --log-file no/such/folder/log");
+  const Result result = run("prepare no/such/input --out corpus --log-file log");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.errors, StartsWith("verbatim prepare: error: "));
+  EXPECT_THAT(read_file(work_folder() / "log"), AllOf(HasSubstr(" error "), HasSubstr("no/such/input")));
+
+  const Result bad = run("prepare no/such/input --out corpus --log-file /dev/null/log");
   EXPECT_EQ(bad.code, 2);
   EXPECT_THAT(bad.errors, HasSubstr("--log-file"));
 }
