@@ -1,9 +1,11 @@
 #include "corpus/prepare.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -20,8 +22,44 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kLongDocument = uint64_t{1} << 24;
+constexpr size_t kShortDocument = 2048;
+constexpr size_t kWaitingDocuments = 32;
 constexpr uint64_t kLongDocumentSeed = 0x6C6F6E67;  // a long document never has the hash of a short one by construction
 constexpr uint64_t kLineSearch = uint64_t{1} << 16;  // how far the tail's cut may move to find a line break
+
+// Zeroed memory on large pages where the system has them: a random access into a large table on small pages spends more
+// time on finding the page than on the memory.
+class HashTable {
+ public:
+  HashTable() = default;
+  explicit HashTable(size_t size) : size_(size) {
+    void* memory = ::mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    ::madvise(memory, bytes(), MADV_HUGEPAGE);
+    places_ = static_cast<Hash128*>(memory);
+  }
+  HashTable(HashTable&& other) noexcept : places_(std::exchange(other.places_, nullptr)), size_(other.size_) {}
+  HashTable& operator=(HashTable&& other) noexcept {
+    std::swap(places_, other.places_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~HashTable() {
+    if (places_ != nullptr) ::munmap(places_, bytes());
+  }
+  [[nodiscard]] size_t size() const { return size_; }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  Hash128& operator[](size_t i) { return places_[i]; }
+  const Hash128& operator[](size_t i) const { return places_[i]; }
+  [[nodiscard]] const Hash128* begin() const { return places_; }
+  [[nodiscard]] const Hash128* end() const { return places_ + size_; }
+
+ private:
+  [[nodiscard]] size_t bytes() const { return size_ * sizeof(Hash128); }
+
+  Hash128* places_ = nullptr;
+  size_t size_ = 0;
+};
 
 // A set of hashes with open addressing: 16 bytes a place, at most three quarters full.
 class HashSet {
@@ -35,29 +73,37 @@ class HashSet {
     ++size_;
     return true;
   }
+  // Starts fetching the place of a hash from memory. Without it, short documents wait for memory most of the time.
+  void prefetch(Hash128 hash) const {
+    if (!places_.empty()) __builtin_prefetch(&places_[first_place(places_, marked(hash))]);
+  }
   [[nodiscard]] bool contains(Hash128 hash) { return !places_.empty() && !is_free(find(places_, hash)); }
 
  private:
   static bool is_free(const Hash128& place) { return place.low == 0; }
   static Hash128 marked(Hash128 hash) { return {.low = hash.low | 1, .high = hash.high}; }
 
-  static Hash128& find(std::vector<Hash128>& places, Hash128 hash) {
+  static uint64_t first_place(const HashTable& places, Hash128 hash) {
+    return (hash.high ^ hash.low >> 32) & (places.size() - 1);
+  }
+
+  static Hash128& find(HashTable& places, Hash128 hash) {
     hash = marked(hash);
     const uint64_t mask = places.size() - 1;
-    uint64_t i = (hash.high ^ hash.low >> 32) & mask;
+    uint64_t i = first_place(places, hash);
     while (!is_free(places[i]) && !(places[i] == hash)) i = (i + 1) & mask;
     return places[i];
   }
 
   void grow() {
-    std::vector<Hash128> larger(std::max<size_t>(1024, 2 * places_.size()));
+    HashTable larger(std::max<size_t>(4096, 2 * places_.size()));
     for (const Hash128& hash : places_) {
       if (!is_free(hash)) find(larger, hash) = hash;
     }
     places_ = std::move(larger);
   }
 
-  std::vector<Hash128> places_;
+  HashTable places_;
   size_t size_ = 0;
 };
 
@@ -84,7 +130,21 @@ class Builder final : public DocumentSink {
       : train_(folder / "train"), valid_(folder / "valid"), valid_fraction_(valid_fraction), summary_(summary) {}
 
   // From now on documents come from held-out files.
-  void set_held_out(bool held_out) { held_out_ = held_out; }
+  void set_held_out(bool held_out) {
+    flush();
+    held_out_ = held_out;
+  }
+
+  // Gives the documents that wait to their parts.
+  void flush() {
+    std::string_view bytes = waiting_bytes_;
+    for (const Waiting& waiting : waiting_) {
+      place(bytes.substr(0, waiting.size), waiting.hash);
+      bytes.remove_prefix(waiting.size);
+    }
+    waiting_.clear();
+    waiting_bytes_.clear();
+  }
 
   void append(std::string_view bytes) override {
     while (buffer_.size() + bytes.size() > kLongDocument) {
@@ -125,12 +185,30 @@ class Builder final : public DocumentSink {
   [[nodiscard]] uint64_t documents() const { return train_.writer.document_count() + valid_.writer.document_count(); }
 
  private:
+  // A short document whose hash is known and whose place in the set is on its way from memory.
+  struct Waiting {
+    Hash128 hash;
+    size_t size;
+  };
+
   void place(std::string_view document) {
     if (document.empty()) {
       ++summary_.empty_documents;
       return;
     }
     const Hash128 hash = hash128(document);
+    if (document.size() > kShortDocument) {
+      flush();
+      place(document, hash);
+      return;
+    }
+    hashes_.prefetch(hash);
+    waiting_.push_back({.hash = hash, .size = document.size()});
+    waiting_bytes_.append(document);
+    if (waiting_.size() == kWaitingDocuments) flush();
+  }
+
+  void place(std::string_view document, Hash128 hash) {
     if (!is_new(hash, document.size())) return;
     if (!is_valid_utf8(document)) ++summary_.invalid_utf8_documents;
     const double fraction = static_cast<double>(hash.high >> 11) * 0x1p-53;
@@ -155,6 +233,7 @@ class Builder final : public DocumentSink {
 
   void begin_long() {
     if (long_) return;
+    flush();
     long_ = true;
     long_bytes_ = 0;
     long_is_utf8_ = true;
@@ -193,6 +272,8 @@ class Builder final : public DocumentSink {
   HashSet hashes_;
   HashSet held_out_hashes_;
   bool held_out_ = false;
+  std::vector<Waiting> waiting_;
+  std::string waiting_bytes_;
   std::string buffer_;  // the current document, or the current chunk of a long one
   bool long_ = false;
   bool long_is_utf8_ = true;
@@ -433,6 +514,7 @@ PrepareSummary prepare_corpus(const PrepareOptions& options,
     };
     read_all(held_out, /*is_held_out=*/true);
     read_all(inputs, /*is_held_out=*/false);
+    builder.flush();
 
     const auto refuse_empty = [&](std::string_view what) {
       throw_input("{} hold no text: {} files read, {} empty documents, {} files skipped{}{}", what,

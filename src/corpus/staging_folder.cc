@@ -36,6 +36,15 @@ bool same_file(int descriptor, const fs::path& path) {
          held.st_dev == named.st_dev;
 }
 
+// The lock goes last: as long as anything is there, it tells the next process that all of it may go.
+void remove_staging(const fs::path& folder) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().filename() != kLockName) fs::remove_all(entry.path(), ignored);
+  }
+  fs::remove_all(folder, ignored);
+}
+
 }  // namespace
 
 StagingFolder::StagingFolder(const fs::path& final_path) : final_(absolute_name(final_path)) {
@@ -65,21 +74,20 @@ StagingFolder::StagingFolder(const fs::path& final_path) : final_(absolute_name(
 
 StagingFolder::~StagingFolder() {
   if (lock_ < 0) return;
-  std::error_code ignored;
-  fs::remove_all(staging_, ignored);
+  remove_staging(staging_);
   ::close(lock_);
 }
 
 void StagingFolder::publish() {
   sync_folder(staging_);
-  bool replaced = false;
+  int old_lock = -1;
   if (::rename(staging_.c_str(), final_.c_str()) != 0) {
     if (errno != ENOTEMPTY && errno != EEXIST) throw_system(errno, "rename to", final_.string());
     // The old folder comes to lie under the hidden name; its lock file tells the next run, if this one is killed now,
     // that it may go.
-    const int marker = ::open((final_ / kLockName).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (marker < 0) throw_system(errno, "create", (final_ / kLockName).string());
-    ::close(marker);
+    old_lock = ::open((final_ / kLockName).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (old_lock < 0) throw_system(errno, "create", (final_ / kLockName).string());
+    ::flock(old_lock, LOCK_EX | LOCK_NB);
     if (::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
       // Some network file systems cannot exchange names; then there is a moment without the folder.
       const fs::path old = staging_.string() + ".old";
@@ -87,12 +95,14 @@ void StagingFolder::publish() {
       fs::rename(staging_, final_);
       fs::rename(old, staging_);
     }
-    replaced = true;
   }
   fs::remove(final_ / kLockName);
   sync_folder(final_.parent_path());
   ::close(std::exchange(lock_, -1));
-  if (replaced) fs::remove_all(staging_);
+  if (old_lock >= 0) {
+    remove_staging(staging_);
+    ::close(old_lock);
+  }
 }
 
 }  // namespace verbatim
