@@ -49,11 +49,11 @@ struct Row {
     return sum_of_lanes(sum);
   }
   static F32x16 read_part(const T* p, int64_t width, int64_t i) {
-    const int64_t lanes = width - i * kLanes;
+    const int64_t lanes = std::min(kLanes, width - i * kLanes);
     return lanes > 0 ? load_part(p + i * kLanes, lanes) : F32x16{};
   }
   void write_part(T* p, int64_t width, int64_t i) const {
-    const int64_t lanes = width - i * kLanes;
+    const int64_t lanes = std::min(kLanes, width - i * kLanes);
     if (lanes > 0) store_part(p + i * kLanes, part[i], lanes);
   }
   void add(float factor, const Row& other) {

@@ -57,17 +57,35 @@ inline void store(BFloat16Bits* p, F32x16 x) {
 // The first `count` lanes only (1 to 16); the others read as zero and are not written.
 template <class T>
 F32x16 load_part(const T* p, int64_t count) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  const auto mask = static_cast<__mmask16>(0xffffu >> (kLanes - count));
+  if constexpr (sizeof(T) == 4) {
+    return (F32x16)_mm512_maskz_loadu_ps(mask, p);
+  } else {
+    return (F32x16)_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p)), 16));
+  }
+#else
   if (count >= kLanes) return load(p);
   alignas(64) T buffer[kLanes] = {};
   std::memcpy(buffer, p, count * sizeof(T));
   return load(buffer);
+#endif
 }
 template <class T>
 void store_part(T* p, F32x16 x, int64_t count) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  const auto mask = static_cast<__mmask16>(0xffffu >> (kLanes - count));
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, mask, (__m512)x);
+  } else {
+    _mm256_mask_storeu_epi16(p, mask, std::bit_cast<__m256i>(round_to_bfloat16(x)));
+  }
+#else
   if (count >= kLanes) return store(p, x);
   alignas(64) T buffer[kLanes];
   store(buffer, x);
   std::memcpy(p, buffer, count * sizeof(T));
+#endif
 }
 
 // A NaN in `x` stays.
