@@ -12,6 +12,7 @@
 #include "text/utf8.h"
 #include "tokenizers/bpe_merger.h"
 #include "tokenizers/byte_level.h"
+#include "tokenizers/code_point_map.h"
 #include "tokenizers/literal_matcher.h"
 #include "tokenizers/piece_spelling.h"
 #include "tokenizers/scratch_pool.h"
@@ -91,6 +92,7 @@ struct BpeTokenizer::Impl {
   // Words as the merger sees them: bytes for byte-level vocabularies, text with U+2581 for spaces otherwise.
   IdMap word_ids;
   std::array<int32_t, 256> byte_ids{};  // -1: none
+  CodePointMap character_ids;
   BpeMerger merger;
   std::array<LiteralMatcher, 2> plain_added;  // not special; [0] found first, [1] (normalized) in what is left
   std::array<LiteralMatcher, 2> all_added;
@@ -206,6 +208,8 @@ void BpeTokenizer::Impl::fill_tokens() {
     if (token.kind != TokenKind::kNormal && token.kind != TokenKind::kUserDefined) continue;
     if (!json.byte_level) {
       word_ids.emplace(piece, id);
+      const CodePoint first = piece.empty() ? CodePoint{} : decode_utf8(piece, 0);
+      if (first.valid && first.size == piece.size()) character_ids.set(first.value, id);
       continue;
     }
     const std::optional<std::string> bytes = from_byte_level(piece);
@@ -232,17 +236,17 @@ void BpeTokenizer::Impl::fill_merger() {
   for (size_t rank = 0; rank < json.merges.size(); ++rank) {
     const TokenizerJson::Merge& merge = json.merges[rank];
     if (!produces_text(merge.result)) continue;  // text must not become a control id
+    // A merge of pieces that do not stand for their spelling ("<0x61>") would lose text.
+    const auto text = [&](int32_t id) -> const std::string& { return tokens[static_cast<size_t>(id)].bytes; };
+    if (text(merge.left) + text(merge.right) != text(merge.result)) continue;
     merger.add(merge.left, merge.right, static_cast<uint32_t>(rank), merge.result);
   }
   json.merges = {};
   if (!json.spaces_marked_by_normalizer || !json.pre_tokenizer.stages().empty() || json.ignore_merges) return;
   cuts_before_marks = true;
   for (const auto& [piece, id] : json.vocabulary) {
-    const size_t text_begin = [&] {
-      size_t i = 0;
-      while (std::string_view(piece).substr(i).starts_with(kSpaceMark)) i += kSpaceMark.size();
-      return i;
-    }();
+    size_t text_begin = 0;
+    while (std::string_view(piece).substr(text_begin).starts_with(kSpaceMark)) text_begin += kSpaceMark.size();
     if (piece.find(kSpaceMark, text_begin) != std::string::npos && produces_text(id)) cuts_before_marks = false;
   }
 }
@@ -289,9 +293,9 @@ void BpeTokenizer::Impl::symbols_of_word(std::string_view word, bool original, s
   bool previous_was_unknown = false;
   for (const Utf8Unit& unit : Utf8Units(word)) {
     const std::string_view character = word.substr(unit.position, unit.code_point.size);
-    const auto found = word_ids.find(character);
-    if (found != word_ids.end()) {
-      symbols.push_back(found->second);
+    const int32_t known = unit.code_point.valid ? character_ids.find(unit.code_point.value) : -1;
+    if (known >= 0) {
+      symbols.push_back(known);
       previous_was_unknown = false;
       continue;
     }

@@ -13,6 +13,7 @@
 #include "tokenizers/literal_matcher.h"
 #include "tokenizers/piece_spelling.h"
 #include "tokenizers/scratch_pool.h"
+#include "tokenizers/sentencepiece_bpe.h"
 #include "tokenizers/sentencepiece_model.h"
 #include "tokenizers/word_cache.h"
 
@@ -41,6 +42,7 @@ bool has_inner_space(std::string_view piece) {
 struct SentencepieceTokenizer::Impl {
   struct Scratch {
     WordCache cache;
+    BpeMerger::Scratch merge;
     std::vector<int> ids;
     std::string prefixed;
   };
@@ -54,6 +56,7 @@ struct SentencepieceTokenizer::Impl {
   std::vector<TokenBytes> tokens;
   std::array<int32_t, 256> byte_ids{};  // -1: none
   bool lossless = true;
+  std::unique_ptr<const SentencepieceBpe> fast;  // null: the library encodes
   // No piece reaches from text into a following space, so the words of a text can be encoded one by one.
   bool words_are_independent = false;
   LiteralMatcher controls;
@@ -98,6 +101,7 @@ SentencepieceTokenizer::Impl::Impl(std::string bytes, std::string_view path)
     throw_input("{}: the model keeps spaces as they are (escape_whitespaces off), which is not supported", where);
   }
   fill_tokens();
+  fast = SentencepieceBpe::make(model, byte_ids);
   load(original, file);
   load(exact, without_space_changes(file));
   if (original.GetPieceSize() != static_cast<int>(tokens.size())) {
@@ -190,8 +194,10 @@ void SentencepieceTokenizer::Impl::encode_word(std::string_view word, size_t off
       return;
     }
   }
-  const sentencepiece::util::Status status = exact.Encode(input, &scratch.ids);
-  if (!status.ok()) throw_input("{}: the SentencePiece library cannot encode: {}", where, status.ToString());
+  if (!fast || !fast->encode(input, scratch.merge, scratch.ids)) {
+    const sentencepiece::util::Status status = exact.Encode(input, &scratch.ids);
+    if (!status.ok()) throw_input("{}: the SentencePiece library cannot encode: {}", where, status.ToString());
+  }
   const size_t first = ids.size();
   if (stands_for(scratch.ids, word, prefix)) {
     ids.insert(ids.end(), scratch.ids.begin(), scratch.ids.end());

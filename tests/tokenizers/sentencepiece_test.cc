@@ -4,12 +4,14 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/random.h"
 #include "text/utf8.h"
 #include "tokenizers/model_builder.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
@@ -152,6 +154,37 @@ TEST(sentencepiece, merges_by_score_in_a_model_made_by_hand) {
   EXPECT_EQ(tokenizer.token_bytes(3 + 0x0A).kind, TokenKind::kByte);
   EXPECT_EQ(tokenizer.token_bytes(287).kind, TokenKind::kUserDefined);
   EXPECT_EQ(tokenizer.token_bytes(288).bytes, " [STOP]");
+}
+
+// The library's answer for the whole text against ours, which cuts words, remembers them and merges by itself. Scores
+// are drawn from few values, so that ties are everywhere.
+TEST(sentencepiece, agrees_with_the_library_on_random_vocabularies_and_texts) {
+  Random random(31);
+  const std::vector<std::string> letters = {"\xE2\x96\x81", "a", "b", "\xC3\xBC", "\xE4\xB8\xAD"};
+  for (int round = 0; round < 40; ++round) {
+    auto builder = small_model();
+    builder.pieces.resize(259);
+    std::set<std::string> known(letters.begin(), letters.end());
+    for (const std::string& letter : letters) builder.pieces.push_back({letter, -100, 1});
+    for (int i = 0; i < 30; ++i) {
+      std::string piece;
+      for (uint64_t n = 2 + random.below(4); n > 0; --n) piece += letters[random.below(letters.size())];
+      if (!known.insert(piece).second) continue;
+      builder.pieces.push_back({piece, -static_cast<float>(random.below(4)), 1});
+    }
+    if (round % 2 == 0) builder.pieces.push_back({"a b", 0, 4});
+    if (round % 4 == 0) builder.pieces.push_back({"ba", 0, 4});
+    if (round % 4 == 0 && known.contains("ba")) continue;
+    const SentencepieceTokenizer tokenizer(builder.build(), "random");
+    for (int n = 0; n < 60; ++n) {
+      std::string text;
+      for (uint64_t m = random.below(n % 10 == 0 ? 150 : 20); m > 0; --m) {
+        static const char* const kParts[] = {"a", "b", "\xC3\xBC", "\xE4\xB8\xAD", " ", " ", "a", "z", "\n"};
+        text += kParts[random.below(std::size(kParts))];
+      }
+      ASSERT_EQ(tokenizer.encode(text).ids, tokenizer.encode_like_original(text)) << "round " << round << ": " << text;
+    }
+  }
 }
 
 TEST(sentencepiece, a_model_without_byte_pieces_says_so_and_never_loses_text_silently) {
