@@ -1,7 +1,5 @@
 #include "tokenizers/sentencepiece_tokenizer.h"
 
-#include <sentencepiece_processor.h>
-
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -14,6 +12,7 @@
 #include "tokenizers/piece_spelling.h"
 #include "tokenizers/scratch_pool.h"
 #include "tokenizers/sentencepiece_bpe.h"
+#include "tokenizers/sentencepiece_library.h"
 #include "tokenizers/sentencepiece_model.h"
 #include "tokenizers/word_cache.h"
 
@@ -51,8 +50,8 @@ struct SentencepieceTokenizer::Impl {
   std::string where;
   std::string file;
   SentencepieceModel model;
-  sentencepiece::SentencePieceProcessor original;
-  sentencepiece::SentencePieceProcessor exact;  // adds and removes no spaces
+  std::unique_ptr<SentencepieceLibrary> original = SentencepieceLibrary::make();
+  std::unique_ptr<SentencepieceLibrary> exact = SentencepieceLibrary::make();  // adds and removes no spaces
   std::vector<TokenBytes> tokens;
   std::array<int32_t, 256> byte_ids{};  // -1: none
   bool lossless = true;
@@ -72,7 +71,7 @@ struct SentencepieceTokenizer::Impl {
     }
     return tokens[static_cast<size_t>(id)];
   }
-  void load(sentencepiece::SentencePieceProcessor& processor, std::string_view bytes) const;
+  void load(SentencepieceLibrary& library, std::string_view bytes) const;
   void fill_tokens();
   [[nodiscard]] Tokens encode(std::string_view text, TextStart start, Special special) const;
   void encode_section(std::string_view section, size_t offset, bool& prefix, Scratch& scratch,
@@ -102,19 +101,18 @@ SentencepieceTokenizer::Impl::Impl(std::string bytes, std::string_view path)
   }
   fill_tokens();
   fast = SentencepieceBpe::make(model, byte_ids);
-  load(original, file);
-  load(exact, without_space_changes(file));
-  if (original.GetPieceSize() != static_cast<int>(tokens.size())) {
-    throw_input("{}: the library reads {} pieces, the file has {}", where, original.GetPieceSize(), tokens.size());
+  load(*original, file);
+  load(*exact, without_space_changes(file));
+  if (original->piece_count() != static_cast<int>(tokens.size())) {
+    throw_input("{}: the library reads {} pieces, the file has {}", where, original->piece_count(), tokens.size());
   }
-  begin = original.bos_id();
-  end = original.eos_id();
+  begin = original->begin_id();
+  end = original->end_id();
 }
 
-void SentencepieceTokenizer::Impl::load(sentencepiece::SentencePieceProcessor& processor,
-                                        std::string_view bytes) const {
-  const sentencepiece::util::Status status = processor.LoadFromSerializedProto(bytes);
-  if (!status.ok()) throw_input("{}: the SentencePiece library refuses the model: {}", where, status.ToString());
+void SentencepieceTokenizer::Impl::load(SentencepieceLibrary& library, std::string_view bytes) const {
+  const std::string error = library.load(bytes);
+  if (!error.empty()) throw_input("{}: the SentencePiece library refuses the model: {}", where, error);
 }
 
 void SentencepieceTokenizer::Impl::fill_tokens() {
@@ -195,8 +193,8 @@ void SentencepieceTokenizer::Impl::encode_word(std::string_view word, size_t off
     }
   }
   if (!fast || !fast->encode(input, scratch.merge, scratch.ids)) {
-    const sentencepiece::util::Status status = exact.Encode(input, &scratch.ids);
-    if (!status.ok()) throw_input("{}: the SentencePiece library cannot encode: {}", where, status.ToString());
+    const std::string error = exact->encode(input, scratch.ids);
+    if (!error.empty()) throw_input("{}: the SentencePiece library cannot encode: {}", where, error);
   }
   const size_t first = ids.size();
   if (stands_for(scratch.ids, word, prefix)) {
@@ -316,10 +314,8 @@ Tokens SentencepieceTokenizer::encode_with_special(std::string_view text, TextSt
 
 std::vector<int32_t> SentencepieceTokenizer::encode_like_original(std::string_view text) const {
   std::vector<int> ids;
-  const sentencepiece::util::Status status = impl_->original.Encode(text, &ids);
-  if (!status.ok()) {
-    throw_input("{}: the SentencePiece library cannot encode: {}", impl_->where, status.ToString());
-  }
+  const std::string error = impl_->original->encode(text, ids);
+  if (!error.empty()) throw_input("{}: the SentencePiece library cannot encode: {}", impl_->where, error);
   return ids;
 }
 
@@ -341,10 +337,8 @@ std::string SentencepieceTokenizer::decode(const std::vector<int32_t>& ids, Text
 std::string SentencepieceTokenizer::decode_like_original(const std::vector<int32_t>& ids) const {
   for (const int32_t id : ids) (void)impl_->token(id);
   std::string text;
-  const sentencepiece::util::Status status = impl_->original.Decode(ids, &text);
-  if (!status.ok()) {
-    throw_input("{}: the SentencePiece library cannot decode: {}", impl_->where, status.ToString());
-  }
+  const std::string error = impl_->original->decode(ids, text);
+  if (!error.empty()) throw_input("{}: the SentencePiece library cannot decode: {}", impl_->where, error);
   return text;
 }
 
