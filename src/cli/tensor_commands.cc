@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "cli/blas.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -44,7 +45,8 @@ int print_version() {
 }
 
 void set_up_tensors(const CommonOptions& common) {
-  if (common.num_threads > 0) at::set_num_threads(static_cast<int>(common.num_threads));
+  // LibTorch alone counts two hardware threads of a core as one; its kernels and ours gain from both.
+  at::set_num_threads(common.num_threads > 0 ? static_cast<int>(common.num_threads) : cpu_count());
   if (find_blas().is_reference) spdlog::warn("{}", kSlowBlas);
 }
 

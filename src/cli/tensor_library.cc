@@ -2,11 +2,16 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
+
 #include "base/error.h"
 
 namespace verbatim {
 
 int run_tensor_command(std::string_view name, const std::vector<std::string>& arguments) {
+  // Threads that wait for each other must not spin: on a busy machine that costs most of the speed. Read by OpenMP when
+  // LibTorch is loaded; what the user has set stays.
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   // The program's RUNPATH finds it beside the program or in the library folder of the same installation.
   void* library = dlopen("libverbatim_tensor.so", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

@@ -1,0 +1,207 @@
+#include <spdlog/spdlog.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/file.h"
+#include "base/text_format.h"
+#include "cli/command.h"
+#include "cli/interruption.h"
+#include "cli/logging.h"
+#include "cli/progress.h"
+#include "cli/version.h"
+#include "corpus/corpus.h"
+#include "evaluate/likelihood.h"
+#include "generate/generate.h"
+#include "model/model_folder.h"
+#include "settings/settings_tree.h"
+#include "train/batch_source.h"
+#include "train/trainer.h"
+
+namespace verbatim {
+namespace {
+
+struct TrainFlags {
+  std::filesystem::path config;
+  std::filesystem::path data;
+  std::filesystem::path out;
+  std::vector<std::string> overrides;
+  bool dry_run = false;
+};
+
+// As typed, for environment.json.
+std::string command_line() {
+  std::string words;
+  try {
+    words = read_file("/proc/self/cmdline", 1 << 20);
+  } catch (const std::exception&) {
+    return "";
+  }
+  for (char& c : words) {
+    if (c == '\0') c = ' ';
+  }
+  while (!words.empty() && words.back() == ' ') words.pop_back();
+  return words;
+}
+
+std::shared_ptr<RunSettings> read_settings(const TrainFlags& flags) {
+  SettingsTree tree = SettingsTree::from_toml_file(flags.config);
+  for (const std::string& assignment : flags.overrides) tree.override_with(assignment);
+  auto settings = std::make_shared<RunSettings>();
+  tree.apply_to(*settings);
+  return settings;
+}
+
+// Held-out bits per byte during training: the beginning of the validation part, with the training window.
+double evaluate_part(LanguageModel& model, const RunSettings& settings, const MemoryMap& valid) {
+  const bool fast = compute_type_of(settings.train.precision, device_of(settings.train.device)) == at::kBFloat16;
+  return evaluate_likelihood(model, valid.document_count(), [&](uint64_t i) { return valid.document(i); },
+                             {.window_bytes = settings.data.window_bytes,
+                              .stride_bytes = std::max<int64_t>(settings.data.window_bytes / 2, 1),
+                              .max_bytes = settings.train.eval_bytes,
+                              .precision = fast ? Precision::kBfloat16 : Precision::kFloat32})
+      .bits_per_byte;
+}
+
+std::string write_sample(LanguageModel& model, const RunSettings& settings, Random& random) {
+  GenerateOptions options{.max_bytes = settings.train.sample_bytes, .context_bytes = settings.data.window_bytes};
+  options.sampling.seed = random();
+  return settings.train.sample_prompt + generate(model, {settings.train.sample_prompt}, options).texts.front().text;
+}
+
+// What --dry-run says besides the settings. Looks at the first batch, so that positions count as the text has them.
+void report_dry_run(const LanguageModel& model, const RunSettings& settings, const Corpus& corpus,
+                    CommandContext& context) {
+  BatchSource source(corpus.train(), model.segmenter(),
+                     {.window_bytes = static_cast<uint64_t>(settings.data.window_bytes),
+                      .batch_bytes = static_cast<uint64_t>(settings.data.batch_bytes),
+                      .seed = static_cast<uint64_t>(settings.train.seed)},
+                     {}, /*threads=*/0, /*ahead=*/1);
+  const PositionBatch batch = source.next().batch;
+  const BackboneCost cost = model.cost(batch);
+  const int64_t parameters = model.parameter_count();
+  constexpr int64_t kFloat32Bytes = 4;
+  context.output.record(Record()
+                            .set("family", settings.model->family)
+                            .set("parameters", parameters)
+                            .set("parameters_outside_tables", model.parameter_count_without_tables())
+                            .set("weight_bytes", parameters * kFloat32Bytes)
+                            .set("gradient_bytes", parameters * kFloat32Bytes)
+                            .set("moment_bytes", 2 * parameters * kFloat32Bytes)
+                            .set("training_state_bytes", 4 * parameters * kFloat32Bytes)
+                            .set("not_counted", "activations, see `verbatim inspect`; LibTorch itself")
+                            .set("train_bytes", corpus.train().total_bytes())
+                            .set("batch_bytes", batch.scored_bytes)
+                            .set("batch_sequences", batch.sequences())
+                            .set("batch_positions", batch.rows())
+                            .set("batch_innermost_positions", cost.innermost_rows)
+                            .set("multiplications_per_byte",
+                                 3 * cost.multiplications / std::max(static_cast<double>(batch.scored_bytes), 1.0)));
+}
+
+std::string step_line(const StepReport& report) {
+  return fmt::format("step {}  {:.3f} bits/byte (average {:.3f})  {}  lr {:.1e}  norm {:.2f}  data wait {:.1f} %",
+                     report.step, report.bits_per_byte, report.average_bits_per_byte,
+                     format_rate(report.bytes_per_second), report.learning_rate, report.gradient_norm,
+                     100 * report.data_seconds / std::max(report.step_seconds, 1e-9));
+}
+
+// Batches are made ahead; a step that waits for them more than this wants more data.threads.
+constexpr double kLargestDataWait = 0.01;
+
+void log_data_wait(double share) {
+  if (share <= kLargestDataWait) {
+    spdlog::info("waited for data {:.2f} % of the training time", 100 * share);
+  } else {
+    spdlog::warn("waited for data {:.1f} % of the training time; more than {:.0f} % slows training: raise data.threads "
+                 "or data.ahead",
+                 100 * share, 100 * kLargestDataWait);
+  }
+}
+
+int run_train(const TrainFlags& flags, CommandContext& context) {
+  auto settings = read_settings(flags);
+  Trainer trainer(settings, flags.data, flags.out);
+  if (flags.dry_run) {
+    context.output.text(to_toml(*settings, /*with_comments=*/false) + "\n");
+    report_dry_run(trainer.model(), *settings, Corpus::open(flags.data), context);
+    return 0;
+  }
+  const Corpus corpus = Corpus::open(flags.data);
+  std::filesystem::create_directories(flags.out);
+  add_log_file((flags.out / "train.log").string());
+  spdlog::info("{}: {} parameters, {} outside tables; {}", settings->model->family,
+               format_count(static_cast<double>(trainer.model().parameter_count())),
+               format_count(static_cast<double>(trainer.model().parameter_count_without_tables())),
+               compute_type_of(settings->train.precision, device_of(settings->train.device)) == at::kBFloat16
+                   ? "bfloat16 activations"
+                   : "float32");
+  std::unique_ptr<Progress> progress;
+  TrainHooks hooks;
+  hooks.stop = &interruption_flag();
+  hooks.on_message = [](const std::string& message) { spdlog::info("{}", message); };
+  hooks.on_warning = [](const std::string& message) { spdlog::warn("{}", message); };
+  hooks.on_step = [&](const StepReport& report) {
+    // The run ends by steps or by time, whichever comes first: its share is in millionths.
+    constexpr int64_t kTotal = 1'000'000;
+    const auto done = static_cast<int64_t>(report.progress * static_cast<double>(kTotal));
+    if (progress == nullptr) {
+      progress = std::make_unique<Progress>(
+          ProgressOptions{.label = "train", .total = kTotal, .start = done, .count = ProgressCount::kShare});
+    }
+    progress->update(std::min(done, kTotal), step_line(report));
+  };
+  if (corpus.valid().total_bytes() > 0) {
+    hooks.evaluate = [&](LanguageModel& model) { return evaluate_part(model, *settings, corpus.valid()); };
+    hooks.on_evaluation = [](int64_t step, double bits) { spdlog::info("step {}: {:.4f} bits per byte on held-out text", step, bits); };
+  }
+  hooks.sample = [&](LanguageModel& model, Random& random) { return write_sample(model, *settings, random); };
+  const TrainResult result =
+      trainer.run(hooks, {.version = version(), .commit = commit(), .compiler = compiler(), .command_line = command_line()});
+  if (progress) progress->finish();
+  if (result.steps > 0) log_data_wait(result.data_wait_share);
+  context.output.record(Record()
+                            .set("end", result.end == TrainEnd::kFinished ? "finished" : "interrupted")
+                            .set("steps", result.steps)
+                            .set("seconds", result.seconds)
+                            .set("bytes", result.bytes)
+                            .set("bytes_per_second", static_cast<double>(result.bytes) / std::max(result.seconds, 1e-9))
+                            .set("average_bits_per_byte", result.average_bits_per_byte)
+                            .set("data_wait_share", result.data_wait_share)
+                            .set("model", flags.out.string()));
+  if (result.end == TrainEnd::kInterrupted) {
+    spdlog::info("saved; the same command continues");
+    throw Interrupted();
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandDefinition train_command() {
+  auto flags = std::make_shared<TrainFlags>();
+  CommandDefinition command{
+      .name = "train",
+      .summary = "trains a model on prepared text; the same command resumes",
+      .usage = "CONFIG.toml --data DIR --out RUN [--section.key=value]...",
+      .examples = {{"verbatim train configs/debug/patch-space.toml --data data --out runs/first", "seconds, to see it work"},
+                   {"verbatim train configs/patch-space-small.toml --data data --out runs/space --train.max_seconds=600",
+                    "ten minutes"},
+                   {"verbatim train configs/patch-space-small.toml --data data --out runs/space --dry-run",
+                    "settings, parameters and memory only"}}};
+  command.options.positional("CONFIG.toml", flags->config, {.help = "settings of the run", .completes = Completes::kFile, .required = true});
+  command.options.option("--data", flags->data,
+                         {.help = "folder made by `verbatim prepare`", .placeholder = "DIR", .completes = Completes::kFolder, .required = true});
+  command.options.option("-o,--out", flags->out,
+                         {.help = "run folder; resumed when it holds a checkpoint", .placeholder = "RUN", .completes = Completes::kFolder, .required = true});
+  command.options.flag("--dry-run", flags->dry_run, {.help = "print the final settings, parameters and memory, and stop"});
+  command.options.overrides(flags->overrides, [] {
+    RunSettings settings;
+    return describe(settings);
+  });
+  command.run = [flags](CommandContext& context) { return run_train(*flags, context); };
+  return command;
+}
+
+}  // namespace verbatim
