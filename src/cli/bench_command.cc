@@ -37,6 +37,7 @@ int run_bench(const BenchCommandOptions& options, CommandContext& context) {
     return 0;
   }
   for (const Bench& bench : benches()) {
+    if (options.name == "all" && bench.needs_model && options.bench.model.empty()) continue;
     if (options.name == "all" || options.name == bench.name) print(bench, options.bench, context.output);
   }
   return 0;
@@ -47,13 +48,17 @@ int run_bench(const BenchCommandOptions& options, CommandContext& context) {
 CommandDefinition bench_command() {
   auto options = std::make_shared<BenchCommandOptions>();
   CommandDefinition command{.name = "bench",
-                            .usage = "[NAME]",
+                            .usage = "[NAME [MODEL]]",
                             .examples = {{"verbatim bench", "names of the benches"},
                                          {"verbatim bench machine", "what this machine can do at most"},
+                                         {"verbatim bench generate run/", "how far a model is from the limit"},
                                          {"verbatim bench all --json", "everything, for a table"}}};
   std::vector<std::string> names = {"all"};
   for (const Bench& bench : benches()) names.emplace_back(bench.name);
   command.options.positional("NAME", options->name, {.help = "which bench; none lists them", .choices = names});
+  command.options.positional(
+      "MODEL", options->bench.model,
+      {.help = "of the benches that measure one: model, run or settings file", .completes = Completes::kFile});
   command.options.option("--seconds", options->bench.seconds,
                          {.help = "how long to measure each figure", .unit = "seconds", .minimum = 0, .maximum = 3600});
   command.run = [options](CommandContext& context) { return run_bench(*options, context); };

@@ -5,6 +5,11 @@ namespace verbatim {
 const std::vector<Bench>& benches() {
   static const std::vector<Bench> table = {
       {"machine", "matrix product rate and memory bandwidth, the limits of everything else", bench_machine},
+      {"prepare", "text files into a corpus, beside copying them", bench_prepare},
+      {"generate", "generation beside the memory bandwidth limit and without caches; takes a model", bench_generate,
+       /*needs_model=*/true},
+      {"train", "a training step beside the matrix product rate; takes a model or settings", bench_train,
+       /*needs_model=*/true},
   };
   return table;
 }

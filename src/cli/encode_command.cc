@@ -16,18 +16,15 @@ namespace verbatim {
 namespace {
 
 struct EncodeFlags {
-  std::vector<std::string> words;  // MODEL, then TEXT or nothing; then settings
-  std::vector<std::string> overrides;
+  std::filesystem::path model;
+  std::string text = "-";
   std::optional<int64_t> level;
   bool bytes = false;
   bool table = false;
 };
 
 std::string text_argument(const EncodeFlags& flags) {
-  if (flags.words.size() > 2) {
-    throw UsageError(fmt::format("expected MODEL and one TEXT, got \"{}\" besides; put the text in quotes", flags.words[2]));
-  }
-  if (flags.words.size() == 2 && flags.words[1] != "-") return flags.words[1];
+  if (flags.text != "-") return flags.text;
   return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
 }
 
@@ -47,7 +44,9 @@ std::string visible(std::string_view bytes) {
   for (size_t at = 0; at < bytes.size();) {
     const CodePoint unit = decode_utf8(bytes, at);
     if (!unit.valid || unit.value < 0x20 || unit.value == 0x7F) {
-      text += unit.value == '\n' ? "\\n" : unit.value == '\t' ? "\\t" : fmt::format("\\x{:02X}", static_cast<unsigned>(unit.value));
+      text += unit.value == '\n'   ? "\\n"
+              : unit.value == '\t' ? "\\t"
+                                   : fmt::format("\\x{:02X}", static_cast<unsigned>(unit.value));
     } else {
       text += bytes.substr(at, unit.size);
     }
@@ -56,27 +55,30 @@ std::string visible(std::string_view bytes) {
   return text;
 }
 
-// The text itself with a middle dot between its parts; line ends stay, so that it can be read.
+// The text itself with a middle dot between its parts; line ends stay, so that it can be read. A part that ends inside
+// a character gets its dot behind the character (--table shows where exactly).
 std::string dotted(const std::vector<TextPart>& parts, std::string_view document) {
   constexpr std::string_view kDot = "\xC2\xB7";
   std::string text;
-  for (const TextPart& part : parts) {
-    const std::string_view bytes = document.substr(part.start, part.end - part.start);
-    for (size_t at = 0; at < bytes.size();) {
-      const CodePoint unit = decode_utf8(bytes, at);
-      text += unit.valid && unit.value == '\n' ? std::string("\n") : visible(bytes.substr(at, unit.size));
-      at += unit.size;
-    }
-    if (&part != &parts.back()) text += kDot;
+  size_t part = 0;
+  for (size_t at = 0; at < document.size();) {
+    const CodePoint unit = decode_utf8(document, at);
+    text += unit.valid && unit.value == '\n' ? std::string("\n") : visible(document.substr(at, unit.size));
+    at += unit.size;
+    bool part_ends = false;
+    for (; part < parts.size() && parts[part].end <= at; ++part) part_ends = true;
+    if (part_ends && at < document.size()) text += kDot;
   }
   return text;
 }
 
-void write_text(const std::vector<TextPart>& parts, std::string_view document, bool table, double end_bits, Output& output) {
+void write_text(const std::vector<TextPart>& parts, std::string_view document, bool table, double end_bits,
+                Output& output) {
   if (!table) {
     output.text(dotted(parts, document) + "\n");
-    output.text(fmt::format("{} bytes in {} parts, {:.2f} bytes each", document.size(), parts.size(),
-                            static_cast<double>(document.size()) / static_cast<double>(std::max<size_t>(parts.size(), 1))));
+    output.text(
+        fmt::format("{} bytes in {} parts, {:.2f} bytes each", document.size(), parts.size(),
+                    static_cast<double>(document.size()) / static_cast<double>(std::max<size_t>(parts.size(), 1))));
   } else {
     for (size_t i = 0; i < parts.size(); ++i) {
       const TextPart& part = parts[i];
@@ -99,9 +101,8 @@ void write_text(const std::vector<TextPart>& parts, std::string_view document, b
 }
 
 int run_encode(const EncodeFlags& flags, CommandContext& context) {
-  if (flags.words.empty()) throw UsageError("expected MODEL or CONFIG.toml");
   if (flags.level.has_value() && flags.bytes) throw UsageError("--level and --bytes exclude each other");
-  const ModelArgument argument = open_model_or_config(flags.words.front(), flags.overrides);
+  const ModelArgument argument = open_model_or_config(flags.model);
   LanguageModel& model = *argument.model;
   const std::string document = text_argument(flags);
 
@@ -138,17 +139,19 @@ CommandDefinition encode_command() {
       .examples = {{"verbatim encode run/ \"The cat sat on the mat.\"", "the parts of a text and what they cost"},
                    {"verbatim encode configs/patch-space-small.toml \"The cat sat.\"", "the parts, without a model"},
                    {"verbatim encode run/ - --json < letter.txt", "one object for each part"}},
-      .notes = "Models with patches show the patches of their first level, others their positions. The bits of all parts "
-               "together are the cost of the text without its end."};
+      .notes =
+          "Models with patches show the patches of their first level, others their positions. The bits of all parts "
+          "together are the cost of the text without its end."};
   OptionSet& options = command.options;
-  options.option("--level", flags->level, {.help = "show the patches of this level, 1 for the first", .minimum = 1, .maximum = 64});
-  options.flag("--bytes", flags->bytes, {.help = "show each byte (or token), with its boundary probability for patches"});
+  options.option("--level", flags->level,
+                 {.help = "show the patches of this level, 1 for the first", .minimum = 1, .maximum = 64});
+  options.flag("--bytes", flags->bytes,
+               {.help = "show each byte (or token), with its boundary probability for patches"});
   options.flag("--table", flags->table, {.help = "one line for each part"});
-  options.positional("MODEL", flags->words,
-                     {.help = "model folder, run folder or settings file; then the text, or - for stdin",
-                      .completes = Completes::kFile,
-                      .required = true});
-  options.overrides(flags->overrides);
+  options.positional(
+      "MODEL", flags->model,
+      {.help = "model folder, run folder or settings file", .completes = Completes::kFile, .required = true});
+  options.positional("TEXT", flags->text, {.help = "the text; - reads stdin"});
   command.run = [flags](CommandContext& context) { return run_encode(*flags, context); };
   return command;
 }

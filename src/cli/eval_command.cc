@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/model_argument.h"
@@ -41,10 +42,12 @@ Record record_of(const LikelihoodResult& result, const DocumentSource& documents
   return record;
 }
 
-LikelihoodResult run_likelihood(LanguageModel& model, const DocumentSource& documents, const LikelihoodOptions& options) {
+LikelihoodResult run_likelihood(LanguageModel& model, const DocumentSource& documents,
+                                const LikelihoodOptions& options) {
   LikelihoodOptions watched = options;
-  const uint64_t total = options.max_bytes > 0 ? std::min(documents.total_bytes(), static_cast<uint64_t>(options.max_bytes))
-                                               : documents.total_bytes();
+  const uint64_t total = options.max_bytes > 0
+                             ? std::min(documents.total_bytes(), static_cast<uint64_t>(options.max_bytes))
+                             : documents.total_bytes();
   Progress progress({.label = "eval", .total = static_cast<int64_t>(total)});
   watched.on_progress = [&](uint64_t done, double bits) {
     progress.update(static_cast<int64_t>(done), fmt::format("bits per byte {:.4f}", bits));
@@ -96,7 +99,8 @@ int run_eval(const EvalFlags& flags, CommandContext& context) {
   LikelihoodOptions options;
   options.window_bytes = flags.window_bytes.value_or(argument.training_window.value_or(kDefaultWindow));
   options.stride_bytes = flags.stride_bytes;
-  options.batch_bytes = flags.batch_bytes.value_or(std::max(argument.training_batch.value_or(options.batch_bytes), options.window_bytes));
+  options.batch_bytes =
+      flags.batch_bytes.value_or(std::max(argument.training_batch.value_or(options.batch_bytes), options.window_bytes));
   options.max_bytes = flags.max_bytes;
   options.precision = flags.precision == "bfloat16" ? Precision::kBfloat16 : Precision::kFloat32;
   move_to_device(model, flags.device);
@@ -122,9 +126,10 @@ CommandDefinition eval_command() {
       .examples = {{"verbatim eval run/ --data data/", "bits per byte of the held-out part of a prepared folder"},
                    {"verbatim eval run/ --data letter.txt --json", "of any text, for other programs"},
                    {"verbatim eval run/ --data data/ --suite speed", "bytes/s of evaluation and generation"}},
-      .notes = "Every byte of every document is scored exactly once, document ends included. A window scores its last "
-               "quarter after three quarters of context (the first window of a document scores all of it); --stride "
-               "changes that. Bits per byte are total bits over the bytes of the original text."};
+      .notes =
+          "Every byte of every document is scored exactly once, document ends included. A window scores its last "
+          "quarter after three quarters of context (the first window of a document scores all of it); --stride "
+          "changes that. Bits per byte are total bits over the bytes of the original text."};
   OptionSet& options = command.options;
   options.positional("MODEL", flags->model,
                      {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});
@@ -134,14 +139,21 @@ CommandDefinition eval_command() {
                   .completes = Completes::kFile,
                   .required = true});
   options.option("--suite", flags->suites,
-                 {.help = "what to measure; may be given several times", .default_text = "likelihood", .choices = {"likelihood", "speed"}});
+                 {.help = "what to measure; may be given several times",
+                  .default_text = "likelihood",
+                  .choices = {"likelihood", "speed"}});
   options.option("--window", flags->window_bytes,
-                 {.help = "text that the model sees at once", .unit = "bytes", .default_text = "window of training", .minimum = 2});
+                 {.help = "text that the model sees at once",
+                  .unit = "bytes",
+                  .default_text = "window of training",
+                  .minimum = 2});
   options.option("--stride", flags->stride_bytes,
                  {.help = "from one window to the next; 0: a quarter of the window", .unit = "bytes", .minimum = 0});
-  options.option("--batch", flags->batch_bytes,
-                 {.help = "text computed together", .unit = "bytes", .default_text = "batch of training", .minimum = 1});
-  options.option("--max-bytes", flags->max_bytes, {.help = "score only the beginning of the data; 0: all of it", .unit = "bytes", .minimum = 0});
+  options.option(
+      "--batch", flags->batch_bytes,
+      {.help = "text computed together", .unit = "bytes", .default_text = "batch of training", .minimum = 1});
+  options.option("--max-bytes", flags->max_bytes,
+                 {.help = "score only the beginning of the data; 0: all of it", .unit = "bytes", .minimum = 0});
   options.option("--precision", flags->precision, {.help = "type of activations", .choices = {"float32", "bfloat16"}});
   options.option("--device", flags->device, {.help = "where to compute", .choices = {"auto", "cpu", "cuda"}});
   command.run = [flags](CommandContext& context) { return run_eval(*flags, context); };

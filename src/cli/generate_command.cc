@@ -77,14 +77,16 @@ void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::st
   }
   context.output.flush();
   spdlog::info("{} bytes in {} ({}), prompt of {} bytes in {}, seed {}", result.bytes, format_duration(result.seconds),
-               format_rate(result.bytes_per_second()), result.prompt_bytes, format_duration(result.prompt_seconds), seed);
+               format_rate(result.bytes_per_second()), result.prompt_bytes, format_duration(result.prompt_seconds),
+               seed);
   throw_if_interrupted();
 }
 
 void talk(const GenerateFlags& flags, LanguageModel& model, CommandContext& context) {
   LineEditor editor(state_file("generate_history"));
-  context.output.text("A line is the beginning of a text that the model goes on with; an empty one starts a new text. "
-                      "Ctrl-D ends.\n");
+  context.output.text(
+      "A line is the beginning of a text that the model goes on with; an empty one starts a new text. "
+      "Ctrl-D ends.\n");
   context.output.flush();
   while (const std::optional<std::string> line = editor.read_line("> ")) {
     write_texts(flags, model, *line, chosen_seed(flags), context);
@@ -121,32 +123,40 @@ CommandDefinition generate_command() {
                    {"verbatim generate run/ --temp 0 -s 1 < /dev/null", "the most likely new text"},
                    {"verbatim generate run/", "asks for beginnings, on a terminal"},
                    {"echo \"In the beginning\" | verbatim generate run/ -f - --json", "for other programs"}},
-      .notes = "The filters work on the probabilities at temperature 1, in the order repetition penalty, top-k, top-p, "
-               "min-p; the temperature is applied to what is left. Without -s every call writes another text; the seed "
-               "is logged, so that a text can be had again."};
+      .notes =
+          "The filters work on the probabilities at temperature 1, in the order repetition penalty, top-k, top-p, "
+          "min-p; the temperature is applied to what is left. Without -s every call writes another text; the seed "
+          "is logged, so that a text can be had again."};
   SamplingOptions& sampling = flags->generate.sampling;
   OptionSet& options = command.options;
   options.positional("MODEL", flags->model,
                      {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});
   options.option("-p,--prompt", flags->prompt, {.help = "text to go on with; none: a new text", .placeholder = "TEXT"});
   options.option("-f,--file", flags->file,
-                 {.help = "file with the text to go on with; - reads stdin", .placeholder = "FILE", .completes = Completes::kFile});
+                 {.help = "file with the text to go on with; - reads stdin",
+                  .placeholder = "FILE",
+                  .completes = Completes::kFile});
   options.option("-n,--bytes", flags->generate.max_bytes,
                  {.help = "longest text; 0: until the model ends it", .unit = "bytes", .minimum = 0});
   options.option("--stop", flags->generate.stop,
                  {.help = "ends the text before this string; may be given several times", .placeholder = "TEXT"});
   options.option("--samples", flags->generate.samples, {.help = "texts to write", .minimum = 1, .maximum = 65536});
-  options.flag("--display-prompt,--no-display-prompt", flags->display_prompt, {.help = "whether the prompt is written before its text"});
+  options.flag("--display-prompt,--no-display-prompt", flags->display_prompt,
+               {.help = "whether the prompt is written before its text"});
   options.group("Sampling");
-  options.option("--temp", sampling.temperature, {.help = "temperature; 0: always the most likely choice", .minimum = 0});
+  options.option("--temp", sampling.temperature,
+                 {.help = "temperature; 0: always the most likely choice", .minimum = 0});
   options.option("--top-k", sampling.top_k, {.help = "keep the most likely choices; 0: all", .minimum = 0});
   options.option("--top-p", sampling.top_p,
                  {.help = "keep the fewest choices that reach this probability; 1: all", .minimum = 0, .maximum = 1});
   options.option("--min-p", sampling.min_p,
                  {.help = "drop choices below this share of the most likely one", .minimum = 0, .maximum = 1});
-  options.option("--repeat-penalty", sampling.repetition_penalty, {.help = "lowers scores of recent choices; 1: off", .minimum = 0});
-  options.option("--repeat-last-n", sampling.repetition_window, {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9});
-  options.option("-s,--seed", flags->seed, {.help = "of the random numbers", .default_text = "another one each time", .minimum = 0});
+  options.option("--repeat-penalty", sampling.repetition_penalty,
+                 {.help = "lowers scores of recent choices; 1: off", .minimum = 0});
+  options.option("--repeat-last-n", sampling.repetition_window,
+                 {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9});
+  options.option("-s,--seed", flags->seed,
+                 {.help = "of the random numbers", .default_text = "another one each time", .minimum = 0});
   options.group("Memory");
   options.option("-c,--context", flags->context_bytes,
                  {.help = "bytes of context; when full, its last half is read again; 0: no limit",

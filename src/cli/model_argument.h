@@ -15,10 +15,10 @@ namespace verbatim {
 // What MODEL or CONFIG on a command line stands for.
 struct ModelArgument {
   std::shared_ptr<LanguageModel> model;
-  bool has_weights = false;               // false: made from a CONFIG.toml, its weights are drawn at random
-  std::optional<int64_t> training_window; // data.window_bytes of the run that it comes from
-  std::optional<int64_t> training_batch;  // data.batch_bytes
-  std::filesystem::path folder;           // where the weights are
+  bool has_weights = false;                // false: made from a CONFIG.toml, its weights are drawn at random
+  std::optional<int64_t> training_window;  // data.window_bytes of the run that it comes from
+  std::optional<int64_t> training_batch;   // data.batch_bytes
+  std::filesystem::path folder;            // where the weights are
 };
 
 // A model folder or run folder. Throws InputError.
@@ -30,7 +30,8 @@ struct ModelArgument {
 // Where a text model computes when nothing else is known.
 inline constexpr int64_t kDefaultWindow = 1024;
 
-// "cpu", "cuda" or "auto" (cuda where there is one). Throws InputError when there is no such device here. Moves the model.
+// "cpu", "cuda" or "auto" (cuda where there is one). Throws InputError when there is no such device here. Moves the
+// model.
 void move_to_device(LanguageModel& model, const std::string& device);
 
 }  // namespace verbatim

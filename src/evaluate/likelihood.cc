@@ -1,6 +1,5 @@
 #include "evaluate/likelihood.h"
 
-#include <sys/resource.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "corpus/pieces.h"
 #include "text/utf8.h"
 
@@ -250,13 +250,6 @@ PositionNats score_positions(LanguageModel& model, std::string_view document, co
   result.nats.resize(result.positions.size());
   for (const auto& [position, nats] : scored) result.nats.at(position) = nats;
   return result;
-}
-
-uint64_t peak_memory_bytes() {
-  rusage usage{};
-  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
-  constexpr uint64_t kUnit = 1024;  // Linux counts KiB
-  return static_cast<uint64_t>(usage.ru_maxrss) * kUnit;
 }
 
 }  // namespace verbatim

@@ -25,7 +25,7 @@ struct LikelihoodOptions {
   int64_t stretch_bytes = int64_t{16} << 20;  // longer documents are segmented in stretches of about this size
   int64_t max_bytes = 0;                      // score only so many bytes; a document cut off here has no end; 0: all
   Precision precision = Precision::kFloat32;
-  std::function<void(uint64_t bytes_done, double bits_per_byte)> on_progress;  // after each batch
+  std::function<void(uint64_t bytes_done, double bits_per_byte)> on_progress = {};  // after each batch
   const std::atomic<bool>* interrupted = nullptr;  // set by others: EvaluationStopped is thrown then
 };
 
@@ -35,7 +35,7 @@ class EvaluationStopped : public std::runtime_error {
 };
 
 struct LikelihoodResult {
-  std::string family;
+  std::string family = {};
   Likelihood likelihood = Likelihood::kNone;
   double nats_total = 0;     // of all bytes and document ends
   double bits_per_byte = 0;  // nats_total in bits over bytes
@@ -48,7 +48,7 @@ struct LikelihoodResult {
   double bytes_per_second = 0;  // of the original text, whatever context was read again
   int64_t window_bytes = 0;
   int64_t stride_bytes = 0;
-  uint64_t peak_memory_bytes = 0;  // of the process so far
+  int64_t peak_memory_bytes = 0;  // of the process so far
 };
 
 // Documents to score, one by one; views must stay valid until the call returns.
@@ -68,8 +68,5 @@ struct PositionNats {
 };
 [[nodiscard]] PositionNats score_positions(LanguageModel& model, std::string_view document,
                                            const LikelihoodOptions& options);
-
-// The largest resident memory of this process so far, in bytes; 0 where the system does not tell.
-[[nodiscard]] uint64_t peak_memory_bytes();
 
 }  // namespace verbatim

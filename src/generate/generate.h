@@ -14,16 +14,16 @@ namespace verbatim {
 
 // What is asked of a generation.
 struct GenerateOptions {
-  int64_t max_bytes = 256;        // longest text of each sample; 0: until the end of the document or a stop string
-  std::vector<std::string> stop;  // strings that end a sample; not part of its text
-  SamplingOptions sampling;       // sample i draws from the random stream i of its seed
-  int64_t samples = 1;            // texts for each prompt
+  int64_t max_bytes = 256;             // longest text of each sample; 0: until the end of the document or a stop string
+  std::vector<std::string> stop = {};  // strings that end a sample; not part of its text
+  SamplingOptions sampling = {};       // sample i draws from the random stream i of its seed
+  int64_t samples = 1;                 // texts for each prompt
   // Bytes of context a stream may grow to (the prompt included); when it is full, the stream is read again from its
   // last half. Meant for models trained on windows of this many bytes, and bounds memory. 0: no limit.
   int64_t context_bytes = 0;
   // Told the next bytes of a sample as soon as they are settled: never part of a UTF-8 character that later bytes
   // complete. Returns whether to go on with this sample. Joined, the pieces are the sample's text.
-  std::function<bool(size_t sample, std::string_view bytes)> on_text;
+  std::function<bool(size_t sample, std::string_view bytes)> on_text = {};
   const std::atomic<bool>* interrupted = nullptr;  // set by others to end all samples early
 };
 
@@ -39,8 +39,8 @@ struct GeneratedText {
   size_t prompt = 0;  // index of its prompt
   std::string text;   // without the prompt and without the stop string
   FinishReason finish = FinishReason::kStopped;
-  std::string stop_string;  // the one that ended it
-  int64_t positions = 0;    // choices made
+  std::string stop_string = {};  // the one that ended it
+  int64_t positions = 0;         // choices made
 };
 
 struct GenerateResult {

@@ -1,0 +1,108 @@
+#include "evaluate/position_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tiny_models.h"
+
+namespace verbatim {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::kTinyByte;
+using testing::kTinyPatch;
+using testing::make_model;
+
+constexpr const char* kTwoLevels = R"(
+[model]
+family = "patch"
+[backbone]
+kind = "level"
+width = 16
+heads = 2
+boundary = "space"
+[backbone.inner]
+kind = "level"
+width = 16
+heads = 2
+boundary = "fixed:2"
+[backbone.inner.inner]
+kind = "transformer"
+width = 16
+layers = 1
+heads = 2
+)";
+
+std::vector<std::string> spelled(const std::vector<TextPart>& parts, const std::string& text) {
+  std::vector<std::string> result;
+  for (const TextPart& part : parts) result.push_back(text.substr(part.start, part.end - part.start));
+  return result;
+}
+
+Positions positions_of(LanguageModel& model, const std::string& text) {
+  return model.segmenter().segment(text, DocumentPart::kStart);
+}
+
+TEST(position_report, shows_the_words_of_the_space_rule) {
+  const auto model = make_model(kTinyPatch);
+  const std::string text = "The cat, sat. Done";
+  // A patch ends with the first byte behind a word that is no letter, digit or later byte of a character.
+  EXPECT_THAT(spelled(report_patches(*model, text, positions_of(*model, text), nullptr, 1), text),
+              ElementsAre("The ", "cat,", " sat.", " Done"));
+}
+
+TEST(position_report, shows_the_patches_of_each_level) {
+  const auto model = make_model(kTwoLevels);
+  EXPECT_EQ(count_levels(model->backbone()), 2);
+  const std::string text = "one two three four five";
+  const Positions positions = positions_of(*model, text);
+  EXPECT_THAT(spelled(report_patches(*model, text, positions, nullptr, 1), text),
+              ElementsAre("one ", "two ", "three ", "four ", "five"));
+  // Rows 0, 2, 4 of the second level close: the start, then two words each.
+  EXPECT_THAT(spelled(report_patches(*model, text, positions, nullptr, 2), text),
+              ElementsAre("one two ", "three four ", "five"));
+  EXPECT_THROW((void)report_patches(*model, text, positions, nullptr, 3), InputError);
+}
+
+TEST(position_report, shows_bytes_with_their_ids_and_boundaries) {
+  const auto model = make_model(kTinyPatch);
+  const std::string text = "a b";
+  const std::vector<TextPart> parts = report_positions(*model, text, positions_of(*model, text), nullptr);
+  ASSERT_EQ(parts.size(), 3U);
+  EXPECT_THAT(parts[0].ids, ElementsAre('a'));
+  EXPECT_EQ(parts[0].boundary_probability, 0.0);
+  EXPECT_EQ(parts[1].boundary_probability, 1.0);
+  EXPECT_EQ(parts[2].boundary_probability, 0.0);
+  const auto plain = make_model(kTinyByte);
+  EXPECT_FALSE(report_positions(*plain, text, positions_of(*plain, text), nullptr)[1].boundary_probability.has_value());
+  EXPECT_THROW((void)report_patches(*plain, text, positions_of(*plain, text), nullptr, 1), InputError);
+}
+
+TEST(position_report, has_bits_that_sum_to_the_cost_without_the_end) {
+  const std::string text = "Never mind the \xFF bytes.";
+  for (const char* toml : {kTinyPatch, kTwoLevels}) {
+    const auto model = make_model(toml);
+    const LikelihoodOptions options{.window_bytes = 1024};
+    const PositionNats scored = score_positions(*model, text, options);
+    const LikelihoodResult whole = evaluate_likelihood(
+        *model, 1, [&](uint64_t) { return std::string_view(text); }, options);
+    const double expected = (whole.nats_total - scored.end_nats) / std::log(2.0);
+    double of_positions = 0, of_patches = 0;
+    for (const TextPart& part : report_positions(*model, text, scored.positions, &scored.nats))
+      of_positions += *part.bits;
+    for (const TextPart& part : report_patches(*model, text, scored.positions, &scored.nats, 1))
+      of_patches += *part.bits;
+    EXPECT_NEAR(of_positions, expected, 1e-3);
+    EXPECT_NEAR(of_patches, expected, 1e-3);
+  }
+}
+
+TEST(position_report, is_empty_for_an_empty_text) {
+  const auto model = make_model(kTinyPatch);
+  EXPECT_TRUE(report_positions(*model, "", {}, nullptr).empty());
+  EXPECT_TRUE(report_patches(*model, "", {}, nullptr, 1).empty());
+}
+
+}  // namespace
+}  // namespace verbatim

@@ -1,0 +1,70 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "base/random.h"
+#include "tiny_models.h"
+
+namespace verbatim {
+namespace {
+
+struct Entry {
+  const char* name;
+  const char* settings;
+};
+
+const Entry kEntries[] = {
+    {"byte_ngrams",
+     "[model]\nfamily='byte'\n[encoder]\nngram_sizes=[3]\nngram_rows=32\n[backbone]\nkind='transformer'\nwidth="
+     "8\nlayers=2\n"
+     "heads=2\nkey_value_heads=1\n[decoder]\ntied=true\n"},
+    {"patch_last_repeat",
+     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nwidth=8\nheads=2\nwindow=4\n"
+     "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\n"},
+    {"patch_mean_boundary",
+     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nwidth=8\nheads=2\npool='mean'\nupsample='boundary'\n"
+     "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\n"},
+    {"patch_max_cross",
+     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nwidth=8\nheads=2\npool='max'\nupsample='cross'\n"
+     "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\n"},
+    {"patch_cross_cross_two_levels",
+     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nwidth=8\nheads=2\npool='cross'\nupsample='cross'\n"
+     "[backbone.inner]\nkind='level'\nwidth=12\nheads=2\nboundary='fixed:2'\npool='cross'\n"
+     "[backbone.inner.inner]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
+};
+
+class Gradient : public ::testing::TestWithParam<Entry> {};
+
+// The slope along a random direction of each parameter, by central differences in double.
+TEST_P(Gradient, equals_finite_differences) {
+  const std::shared_ptr<LanguageModel> model = testing::make_model(GetParam().settings, 3);
+  model->to(at::kDouble);
+  const PositionBatch batch =
+      make_batch(model->segmenter(), {{.bytes = "one two, three"}, {.bytes = "x"}, {.bytes = " a b"}});
+  const ForwardOptions options{.compute_type = at::kDouble};
+  const auto loss = [&] { return model->nats(batch, options).sum(); };
+  loss().backward();
+  torch::NoGradGuard no_grad;
+  at::manual_seed(9);
+  for (const auto& parameter : model->named_parameters()) {
+    at::Tensor value = parameter.value();
+    ASSERT_TRUE(value.grad().defined()) << parameter.key() << " has no gradient";
+    const at::Tensor direction = at::randn_like(value);
+    const double slope = (value.grad() * direction).sum().item<double>();
+    constexpr double kStep = 1e-6;
+    value.add_(direction, kStep);
+    const double above = loss().item<double>();
+    value.sub_(direction, 2 * kStep);
+    const double below = loss().item<double>();
+    value.add_(direction, kStep);
+    const double difference = (above - below) / (2 * kStep);
+    EXPECT_NEAR(slope, difference, 1e-6 * std::max(1.0, std::abs(difference)) + 1e-6) << parameter.key();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(families, Gradient, ::testing::ValuesIn(kEntries),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace verbatim
