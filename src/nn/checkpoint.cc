@@ -10,11 +10,12 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
-  static variable_list forward(AutogradContext* context, const TensorFunction* function, variable_list inputs) {
+  // Inputs as a TensorList: of a std::vector, Function::apply would not see that it holds tensors, and cut the graph.
+  static variable_list forward(AutogradContext* context, const TensorFunction* function, at::TensorList input_list) {
+    const variable_list inputs = input_list.vec();
     context->save_for_backward(inputs);
     // The caller's function may die before the backward pass runs.
-    context->saved_data["function"] =
-        c10::IValue::make_capsule(c10::make_intrusive<Holder>(*function));
+    context->saved_data["function"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(*function));
     torch::NoGradGuard no_grad;
     return (*function)(inputs);
   }
@@ -54,7 +55,7 @@ struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
 }  // namespace
 
 std::vector<at::Tensor> checkpoint(const TensorFunction& function, const std::vector<at::Tensor>& inputs) {
-  return CheckpointFunction::apply(&function, inputs);
+  return CheckpointFunction::apply(&function, at::TensorList(inputs));
 }
 
 }  // namespace verbatim::nn
