@@ -1,5 +1,7 @@
 #include "model/model_folder.h"
 
+#include <torch/torch.h>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "model/tensor_io.h"
@@ -16,10 +18,12 @@ fs::path find_model_folder(const fs::path& path) {
     while (!name.empty() && (name.back() == '\n' || name.back() == ' ')) name.pop_back();
     const fs::path checkpoint = path / "checkpoints" / fs::path(name).filename();
     if (fs::exists(checkpoint / "config.json")) return checkpoint;
-    throw_input("{}: names checkpoint \"{}\", but {} has no config.json", (path / "latest").string(), name, checkpoint.string());
+    throw_input("{}: names checkpoint \"{}\", but {} has no config.json", (path / "latest").string(), name,
+                checkpoint.string());
   }
   if (!fs::exists(path)) throw_input("{}: no such folder; expected a model folder or a run folder", path.string());
-  throw_input("{}: neither a model folder (no config.json) nor a run folder with a checkpoint (no file \"latest\")", path.string());
+  throw_input("{}: neither a model folder (no config.json) nor a run folder with a checkpoint (no file \"latest\")",
+              path.string());
 }
 
 std::shared_ptr<ModelSettings> load_model_settings(const fs::path& path) {
@@ -28,8 +32,10 @@ std::shared_ptr<ModelSettings> load_model_settings(const fs::path& path) {
   const SettingsTree tree = SettingsTree::from_json(read_file(file, 1 << 24), file.string());
   auto settings = std::make_shared<ModelSettings>();
   if (!tree.contains("model.family")) {
-    throw_input("{}: not a Verbatim model (no model.family); a Hugging Face folder comes in with `verbatim import {} --out DIR`",
-                file.string(), folder.string());
+    throw_input(
+        "{}: not a Verbatim model (no model.family); a Hugging Face folder comes in with `verbatim import {} --out "
+        "DIR`",
+        file.string(), folder.string());
   }
   tree.apply_to(*settings);
   return settings;
@@ -45,6 +51,17 @@ std::shared_ptr<LanguageModel> load_model(const fs::path& path) {
   load_parameters(*model, reader, weights.string(),
                   [&](const std::string& name) { return file_tensor_name(*settings, name); });
   return model;
+}
+
+std::shared_ptr<LanguageModel> cpu_copy(LanguageModel& model, const fs::path& files) {
+  auto settings = std::make_shared<ModelSettings>();
+  SettingsTree::from_json(to_json(model.settings()), "settings of the model").apply_to(*settings);
+  std::shared_ptr<LanguageModel> copy = LanguageModel::create(settings, /*seed=*/0, files);
+  torch::NoGradGuard no_grad;
+  auto weights = copy->named_parameters();
+  for (const auto& parameter : model.named_parameters()) weights[parameter.key()].copy_(parameter.value());
+  copy->eval();
+  return copy;
 }
 
 std::string file_tensor_name(const ModelSettings& settings, const std::string& parameter) {

@@ -2,8 +2,8 @@
 
 namespace verbatim {
 
-BatchSource::BatchSource(const MemoryMap& map, const Segmenter& segmenter, SamplerOptions options, SamplerPosition start,
-                         size_t threads, size_t ahead)
+BatchSource::BatchSource(const MemoryMap& map, const Segmenter& segmenter, SamplerOptions options,
+                         SamplerPosition start, size_t threads, size_t ahead)
     : sampler_(map, options) {
   sampler_.seek(start);
   const auto draw = [this] {

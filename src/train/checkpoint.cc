@@ -16,20 +16,40 @@ using nlohmann::json;
 namespace {
 
 constexpr std::string_view kUnfinished = ".unfinished";
+constexpr std::string_view kDamaged = ".damaged";
+constexpr const char* kOwnDigest = "state_sha256";
 
 std::string digest_of(const fs::path& file) {
   const MappedFile mapped(file, MappedFile::Access::kSequential);
   return sha256_hex(mapped.text());
 }
 
-// The weights may be sharded: every safetensors file of the folder counts.
-std::vector<fs::path> tensor_files(const fs::path& folder) {
+// What a checkpoint needs to be used: weights (maybe sharded), moments, settings, tokenizer. The card is for people,
+// who may edit it.
+std::vector<fs::path> needed_files(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+    if (entry.is_regular_file() && entry.path().filename() != "README.md") files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
   return files;
+}
+
+// state.json carries the checksums of the other files and, last, its own over everything before.
+json read_checked_state(const fs::path& folder) {
+  const fs::path file = folder / "state.json";
+  json object = json::parse(read_file(file, 1 << 20));
+  const auto own = object.at(kOwnDigest).get<std::string>();
+  object.erase(kOwnDigest);
+  if (sha256_hex(object.dump()) != own)
+    throw_input("{}: its checksum does not hold; the file is damaged", file.string());
+  for (const auto& [name, digest] : object.at("sha256").items()) {
+    const fs::path other = folder / fs::path(name).filename();
+    if (digest_of(other) != digest.get<std::string>()) {
+      throw_input("{}: its checksum is not the one in state.json; the file is damaged", other.string());
+    }
+  }
+  return object;
 }
 
 RunState parse_state(const json& object) {
@@ -77,19 +97,20 @@ void CheckpointFolder::save(LanguageModel& model, const Optimizer& optimizer, co
   optimizer.save(moments);
   write_safetensors(unfinished / "optimizer.safetensors", moments.views());
   json checksums = json::object();
-  for (const fs::path& file : tensor_files(unfinished)) checksums[file.filename().string()] = digest_of(file);
-  const json object = {{"step", state.step},
-                       {"epoch", state.data.epoch},
-                       {"index", state.data.index},
-                       {"optimizer_steps", optimizer.steps()},
-                       {"sample_generator", state.sample_generator},
-                       {"seconds", state.seconds},
-                       {"bytes", state.bytes},
-                       {"average_bits", state.average_bits},
-                       {"best_average_bits", state.best_average_bits},
-                       {"best_eval_bits", state.best_eval_bits},
-                       {"data_bytes", state.data_bytes},
-                       {"sha256", checksums}};
+  for (const fs::path& file : needed_files(unfinished)) checksums[file.filename().string()] = digest_of(file);
+  json object = {{"step", state.step},
+                 {"epoch", state.data.epoch},
+                 {"index", state.data.index},
+                 {"optimizer_steps", optimizer.steps()},
+                 {"sample_generator", state.sample_generator},
+                 {"seconds", state.seconds},
+                 {"bytes", state.bytes},
+                 {"average_bits", state.average_bits},
+                 {"best_average_bits", state.best_average_bits},
+                 {"best_eval_bits", state.best_eval_bits},
+                 {"data_bytes", state.data_bytes},
+                 {"sha256", checksums}};
+  object[kOwnDigest] = sha256_hex(object.dump());
   write_file_atomically(unfinished / "state.json", object.dump(2) + "\n");
   sync_folder(unfinished);
   // A run that went back to an older checkpoint may meet its old self here.
@@ -106,13 +127,7 @@ std::optional<RunState> CheckpointFolder::load(LanguageModel& model, Optimizer& 
   for (const int64_t step : candidates) {
     const fs::path folder = folder_of(step);
     try {
-      const json object = json::parse(read_file(folder / "state.json", 1 << 20));
-      for (const auto& [name, digest] : object.at("sha256").items()) {
-        const fs::path file = folder / fs::path(name).filename();
-        if (digest_of(file) != digest.get<std::string>()) {
-          throw_input("{}: its checksum is not the one in state.json; the file is damaged", file.string());
-        }
-      }
+      const json object = read_checked_state(folder);
       const RunState state = parse_state(object);
       fs::path weights = folder / "model.safetensors";
       if (!fs::exists(weights)) weights = folder / "model.safetensors.index.json";
@@ -124,16 +139,32 @@ std::optional<RunState> CheckpointFolder::load(LanguageModel& model, Optimizer& 
       optimizer.set_steps(object.at("optimizer_steps").get<int64_t>());
       return state;
     } catch (const json::exception& error) {
-      warnings.push_back(fmt::format("{}: not usable ({}); trying the checkpoint before", (folder / "state.json").string(), error.what()));
+      warnings.push_back(fmt::format("{}: not usable ({}); trying the checkpoint before",
+                                     (folder / "state.json").string(), error.what()));
     } catch (const InputError& error) {
       warnings.push_back(fmt::format("{}; trying the checkpoint before", error.what()));
     }
   }
   if (!candidates.empty()) {
-    throw_input("{}: none of the {} checkpoints can be read ({}); choose another --out folder to start anew, or restore one",
-                (run_ / "checkpoints").string(), candidates.size(), warnings.back());
+    throw_input(
+        "{}: none of the {} checkpoints can be read ({}); choose another --out folder to start anew, or restore one",
+        (run_ / "checkpoints").string(), candidates.size(), warnings.back());
   }
   return std::nullopt;
+}
+
+void CheckpointFolder::set_aside_after(int64_t step) const {
+  const std::vector<int64_t> all = steps();
+  if (all.empty() || all.back() <= step) return;
+  // First the name that readers follow, so that it never leads nowhere.
+  write_file_atomically(run_ / "latest", folder_of(step).filename().string() + "\n");
+  for (const int64_t later : all) {
+    if (later <= step) continue;
+    fs::path aside = folder_of(later);
+    aside += kDamaged;
+    fs::remove_all(aside);
+    fs::rename(folder_of(later), aside);
+  }
 }
 
 void CheckpointFolder::prune(int64_t keep, int64_t keep_every) const {

@@ -34,8 +34,12 @@ class CheckpointFolder {
 
   void save(LanguageModel& model, const Optimizer& optimizer, const RunState& state, const std::string& card);
   // Loads the newest checkpoint whose checksums hold; nothing when there is none. Broken ones are named in `warnings`.
+  // Throws InputError when there are checkpoints and none can be used.
   [[nodiscard]] std::optional<RunState> load(LanguageModel& model, Optimizer& optimizer,
                                              std::vector<std::string>& warnings) const;
+  // Puts checkpoints behind `step` out of the way (NAME.damaged): a run that falls back to `step` will write its own.
+  // `latest` then names `step`.
+  void set_aside_after(int64_t step) const;
   // Removes old checkpoints: the newest `keep` stay, and those at multiples of `keep_every`.
   void prune(int64_t keep, int64_t keep_every) const;
   // Removes what an interrupted save left.

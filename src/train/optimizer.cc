@@ -62,10 +62,11 @@ void Optimizer::save(TensorBundle& bundle) const {
 void Optimizer::load(const SafetensorsReader& reader, const std::string& file) {
   torch::NoGradGuard no_grad;
   for (size_t i = 0; i < tensors_.size(); ++i) {
-    for (const auto& [prefix, moment] :
-         {std::pair<std::string, at::Tensor>("first.", tensors_[i].first_moment), {"second.", tensors_[i].second_moment}}) {
+    for (const auto& [prefix, moment] : {std::pair<std::string, at::Tensor>("first.", tensors_[i].first_moment),
+                                         {"second.", tensors_[i].second_moment}}) {
       const std::string name = prefix + names_[i];
-      if (!reader.contains(name)) throw_input("{}: tensor \"{}\" is missing; the checkpoint is of another model", file, name);
+      if (!reader.contains(name))
+        throw_input("{}: tensor \"{}\" is missing; the checkpoint is of another model", file, name);
       const at::Tensor value = tensor_from_view(reader.tensor(name), name);
       if (value.sizes() != moment.sizes()) {
         throw_input("{}: tensor \"{}\" has shape [{}], expected [{}]", file, name, fmt::join(value.sizes(), ", "),

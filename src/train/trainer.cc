@@ -15,6 +15,7 @@
 #include "corpus/corpus.h"
 #include "formats/event_writer.h"
 #include "formats/json_lines.h"
+#include "model/model_folder.h"
 #include "settings/settings_tree.h"
 #include "train/batch_source.h"
 #include "train/schedule.h"
@@ -38,8 +39,10 @@ struct StepResult {
   double positions = 0;
   double bytes = 0;
   double norm = 0;
+  double learning_rate = 0;
   double data_seconds = 0;
   double innermost_rows = 0;
+  SamplerPosition taken_from;  // of its first batch
   SamplerPosition next;
 };
 
@@ -47,7 +50,8 @@ struct StepResult {
 
 at::Device device_of(const std::string& name) {
   if (name == "cuda" || (name == "auto" && torch::cuda::is_available())) {
-    if (!torch::cuda::is_available()) throw_input("train.device is \"cuda\", but LibTorch sees no CUDA device; use \"cpu\"");
+    if (!torch::cuda::is_available())
+      throw_input("train.device is \"cuda\", but LibTorch sees no CUDA device; use \"cpu\"");
     return at::Device(at::kCUDA);
   }
   return at::Device(at::kCPU);
@@ -86,9 +90,12 @@ std::string Trainer::model_card(const RunState& state) const {
   card += fmt::format("- trained on {} bytes of text ({} in the corpus), {} steps, {:.0f} seconds\n", state.bytes,
                       state.data_bytes, state.step, state.seconds);
   card += fmt::format("- bits per byte in training (running average): {:.4f}\n", state.average_bits);
-  if (state.best_eval_bits > 0) card += fmt::format("- bits per byte on held-out text (best): {:.4f}\n", state.best_eval_bits);
-  card += "\nIntended use: research on language models that read and write text as it is written. The model repeats what its\n"
-          "training text says; its text is not checked for truth or harm.\n\n## Settings\n\n```toml\n";
+  if (state.best_eval_bits > 0)
+    card += fmt::format("- bits per byte on held-out text (best): {:.4f}\n", state.best_eval_bits);
+  card +=
+      "\nIntended use: research on language models that read and write text as it is written. The model repeats what "
+      "its\n"
+      "training text says; its text is not checked for truth or harm.\n\n## Settings\n\n```toml\n";
   card += to_toml(*settings_, /*with_comments=*/false);
   return card + "```\n";
 }
@@ -111,11 +118,14 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   std::vector<std::string> warnings;
   if (const auto saved = checkpoints.load(*model_, optimizer, warnings)) {
     if (saved->data_bytes != state.data_bytes) {
-      throw_input("{}: this run was trained on {} bytes of text, {} now holds {}; give the same --data, or another --out",
-                  run_.string(), saved->data_bytes, data_.string(), state.data_bytes);
+      throw_input(
+          "{}: this run was trained on {} bytes of text, {} now holds {}; give the same --data, or another --out",
+          run_.string(), saved->data_bytes, data_.string(), state.data_bytes);
     }
     state = *saved;
-    if (hooks.on_message) hooks.on_message(fmt::format("resumed at step {} ({:.0f} s trained)", state.step, state.seconds));
+    checkpoints.set_aside_after(state.step);
+    if (hooks.on_message)
+      hooks.on_message(fmt::format("resumed at step {} ({:.0f} s trained)", state.step, state.seconds));
   }
   for (const std::string& warning : warnings) {
     if (hooks.on_warning) hooks.on_warning(warning);
@@ -132,7 +142,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                      {.window_bytes = static_cast<uint64_t>(settings_->data.window_bytes),
                       .batch_bytes = static_cast<uint64_t>(settings_->data.batch_bytes),
                       .seed = static_cast<uint64_t>(train.seed)},
-                     state.data, static_cast<size_t>(settings_->data.threads), static_cast<size_t>(settings_->data.ahead));
+                     state.data, static_cast<size_t>(settings_->data.threads),
+                     static_cast<size_t>(settings_->data.ahead));
   optimizer.clear_gradients();
 
   const auto progress_of = [&] {
@@ -144,6 +155,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   const auto stopping = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
   const auto save = [&] {
     state.sample_generator = sample_generator.state();
+    metrics.sync();  // the lines up to here must not be missing when the run resumes from here
     checkpoints.save(*model_, optimizer, state, model_card(state));
     checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every);
   };
@@ -159,13 +171,12 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   // One optimizer step: batches, forward, backward, norm, update.
   const auto take_step = [&]() -> StepResult {
     StepResult step;
-    SamplerPosition first_batch;
     double multiplications = 0;
     for (int64_t i = 0; i < settings_->optim.accumulation; ++i) {
       const auto waiting = Clock::now();
       const PreparedBatch prepared = source.next();
       step.data_seconds += seconds_since(waiting);
-      if (i == 0) first_batch = prepared.taken_from;
+      if (i == 0) step.taken_from = prepared.taken_from;
       const PositionBatch& batch = prepared.batch;
       const at::Tensor nats = model_->nats(batch, forward).sum();
       nats.backward();
@@ -180,20 +191,23 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     const double scale = 1 / std::max(step.positions, 1.0);
     step.norm = optimizer.gradient_norm(scale);
     if (!std::isfinite(step.nats) || !std::isfinite(step.norm)) {
-      throw std::runtime_error(fmt::format(
-          "the {} is not a number at step {} (batch at epoch {}, piece {}); stopped, the checkpoint of step {} is intact. Try a "
-          "lower optim.learning_rate, a longer optim.warmup, or --train.precision=float32",
-          std::isfinite(step.nats) ? "gradient" : "loss", state.step + 1, first_batch.epoch, first_batch.index, saved_step));
+      throw std::runtime_error(
+          fmt::format("the {} is not a number at step {} (batch at epoch {}, piece {}); stopped, the checkpoint of "
+                      "step {} is intact. Try a "
+                      "lower optim.learning_rate, a longer optim.warmup, or --train.precision=float32",
+                      std::isfinite(step.nats) ? "gradient" : "loss", state.step + 1, step.taken_from.epoch,
+                      step.taken_from.index, saved_step));
     }
-    optimizer.step(learning_rate(settings_->optim, state.step + 1, progress_of()), scale, step.norm);
+    step.learning_rate = learning_rate(settings_->optim, state.step + 1, progress_of());
+    optimizer.step(step.learning_rate, scale, step.norm);
     optimizer.clear_gradients();
     // Forward and backward: two operations for each multiplication, three passes.
     window_flops += 6 * multiplications;
     return step;
   };
 
-  while ((train.steps == 0 || state.step < train.steps) && (train.max_seconds == 0 || state.seconds < train.max_seconds) &&
-         !stopping()) {
+  while ((train.steps == 0 || state.step < train.steps) &&
+         (train.max_seconds == 0 || state.seconds < train.max_seconds) && !stopping()) {
     const auto started = Clock::now();
     const StepResult step = take_step();
     const double step_seconds = seconds_since(started);
@@ -204,7 +218,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     state.seconds += step_seconds;
     state.bytes += static_cast<int64_t>(step.bytes);
     state.average_bits = state.step == 1 ? bits : kAverageDecay * state.average_bits + (1 - kAverageDecay) * bits;
-    if (state.best_average_bits == 0 || state.average_bits < state.best_average_bits) state.best_average_bits = state.average_bits;
+    if (state.best_average_bits == 0 || state.average_bits < state.best_average_bits)
+      state.best_average_bits = state.average_bits;
     seconds_here += step_seconds;
     waited_here += step.data_seconds;
     ++window_steps;
@@ -217,10 +232,12 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                        bits > train.explosion_factor * state.best_average_bits;
     steps_above = above ? steps_above + 1 : 0;
     if (steps_above >= kExplosionSteps) {
-      throw std::runtime_error(fmt::format(
-          "the loss has been above {:g} times its best average ({:.3f} bits per byte) for {} steps, up to step {} (batch at epoch {}, "
-          "piece {}); stopped, the checkpoint of step {} is intact. Try a lower optim.learning_rate",
-          train.explosion_factor, state.best_average_bits, kExplosionSteps, state.step, state.data.epoch, state.data.index, saved_step));
+      throw std::runtime_error(
+          fmt::format("the loss has been above {:g} times its best average ({:.3f} bits per byte) for {} steps, up to "
+                      "step {} (batch at epoch {}, "
+                      "piece {}); stopped, the checkpoint of step {} is intact. Try a lower optim.learning_rate",
+                      train.explosion_factor, state.best_average_bits, kExplosionSteps, state.step,
+                      step.taken_from.epoch, step.taken_from.index, saved_step));
     }
 
     if (state.step % settings_->log.every == 0 || state.step == 1 || state.step == train.steps) {
@@ -230,7 +247,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                         .bits_per_byte = bits,
                         .average_bits_per_byte = state.average_bits,
                         .gradient_norm = step.norm,
-                        .learning_rate = learning_rate(settings_->optim, state.step, progress_of()),
+                        .learning_rate = step.learning_rate,
                         .bytes_per_second = static_cast<double>(window_bytes) / std::max(window.step_seconds, 1e-9),
                         .step_seconds = window.step_seconds / count,
                         .data_seconds = window.data_seconds / count,
@@ -269,7 +286,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     }
     if (hooks.evaluate && train.eval_every > 0 && state.step % train.eval_every == 0) {
       const double held_out = hooks.evaluate(*model_);
-      if (held_out > 0 && (state.best_eval_bits == 0 || held_out < state.best_eval_bits)) state.best_eval_bits = held_out;
+      if (held_out > 0 && (state.best_eval_bits == 0 || held_out < state.best_eval_bits))
+        state.best_eval_bits = held_out;
       metrics.write({{"global_step", state.step},
                      {"eval/bpb", held_out},
                      {"train/seconds", state.seconds},
@@ -278,13 +296,15 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       if (hooks.on_evaluation) hooks.on_evaluation(state.step, held_out);
     }
     if (hooks.sample && train.sample_every > 0 && state.step % train.sample_every == 0) {
-      const std::string text = hooks.sample(*model_, sample_generator);
+      const std::shared_ptr<LanguageModel> writer = device.is_cuda() ? cpu_copy(*model_, run_ / "tokenizer") : model_;
+      const std::string text = hooks.sample(*writer, sample_generator);
       write_file_atomically(run_ / "samples" / fmt::format("{:010}.txt", state.step), text);
       if (events) events->text("sample", state.step, text);
       if (hooks.on_sample) hooks.on_sample(state.step, text);
     }
     if (events && state.step % 100 == 0) events->flush();
-    if (settings_->checkpoint.every > 0 && state.step % settings_->checkpoint.every == 0) {
+    // Weights of an explosion in progress must not push good ones out.
+    if (settings_->checkpoint.every > 0 && state.step % settings_->checkpoint.every == 0 && steps_above == 0) {
       save();
       saved_step = state.step;
     }

@@ -21,26 +21,27 @@ struct StepReport {
   double average_bits_per_byte = 0;  // running average
   double gradient_norm = 0;
   double learning_rate = 0;
-  double bytes_per_second = 0;       // since the last report
-  double step_seconds = 0;           // mean since the last report
-  double data_seconds = 0;           // share of it spent waiting for data
-  double flops = 0;                  // floating point operations per second of matrix products
+  double bytes_per_second = 0;  // since the last report
+  double step_seconds = 0;      // mean since the last report
+  double data_seconds = 0;      // share of it spent waiting for data
+  double flops = 0;             // floating point operations per second of matrix products
   int64_t total_bytes = 0;
-  double seconds = 0;                // training time of the run so far
-  double progress = 0;               // 0 to 1
-  double bytes_per_patch = 0;        // text for each row of the innermost backbone
+  double seconds = 0;          // training time of the run so far
+  double progress = 0;         // 0 to 1
+  double bytes_per_patch = 0;  // text for each row of the innermost backbone
   int64_t peak_memory_bytes = 0;
 };
 
 // What happens around the loop. Unset members are skipped.
 struct TrainHooks {
   std::function<void(const StepReport&)> on_step;
-  // Bits per byte on held-out text, and a text of the model's own; given the model on the CPU or its device.
+  // Bits per byte on held-out text; given the model on its device.
   std::function<double(LanguageModel&)> evaluate;
+  // A text of the model's own; given a model on the CPU, where streams compute.
   std::function<std::string(LanguageModel&, class Random&)> sample;
   std::function<void(int64_t step, double bits_per_byte)> on_evaluation;
   std::function<void(int64_t step, const std::string& text)> on_sample;
-  std::function<void(const std::string& message)> on_message;   // worth a log line
+  std::function<void(const std::string& message)> on_message;  // worth a log line
   std::function<void(const std::string& message)> on_warning;
   const std::atomic<bool>* stop = nullptr;  // set to save and leave
 };
@@ -56,10 +57,10 @@ struct TrainResult {
   double data_wait_share = 0;  // of the training time of this part
 };
 
-// Trains a model on a prepared corpus into a run folder, from the latest checkpoint when there is one. A resumed run equals an
-// uninterrupted one bit for bit on the CPU (when limited by steps; a limit in seconds depends on the clock).
-// Throws InputError for settings or data that do not fit, std::runtime_error when the loss is not finite or explodes: the
-// last checkpoint is intact then.
+// Trains a model on a prepared corpus into a run folder, from the latest checkpoint when there is one. A resumed run
+// equals an uninterrupted one bit for bit on the CPU (when limited by steps; a limit in seconds depends on the clock).
+// Throws InputError for settings or data that do not fit, std::runtime_error when the loss is not finite or explodes:
+// the last checkpoint is intact then.
 class Trainer {
  public:
   // `settings.model` may be completed (vocabulary files). `data` is what `verbatim prepare` wrote.
