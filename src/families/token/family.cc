@@ -1,12 +1,33 @@
 #include "families/token/family.h"
 
 #include "base/error.h"
+#include "base/text_format.h"
 #include "families/token/token_encoder.h"
 #include "model/softmax_decoder.h"
 
 namespace verbatim {
 
 namespace {
+
+// Rows of the tables. Throws InputError for settings that do not fit the tokenizer.
+int64_t rows_of_tables(const TokenEncoderSettings& settings, const Tokenizer& tokenizer) {
+  const int64_t tokens = tokenizer.vocabulary_size();
+  const int64_t rows = settings.vocabulary > 0 ? settings.vocabulary : tokens;
+  if (rows < tokens) {
+    throw_input("encoder.vocabulary is {}, {} has {} tokens; must be at least as many, or 0", rows,
+                tokenizer.file_name(), tokens);
+  }
+  for (const auto& [name, id] : {std::pair("begin_id", settings.begin_id), std::pair("end_id", settings.end_id)}) {
+    if (id >= rows) throw_input("encoder.{} is {}, must be less than the {} rows of the table", name, id, rows);
+    if (id < 0 || id >= tokens) continue;
+    const TokenBytes& token = tokenizer.token_bytes(static_cast<int32_t>(id));
+    if (token.kind == TokenKind::kNormal || token.kind == TokenKind::kByte) {
+      throw_input("encoder.{} is {}, which {} uses for the text {}; must be a control token", name, id,
+                  tokenizer.file_name(), quote_bytes(token.bytes));
+    }
+  }
+  return rows;
+}
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator) {
   if (settings.backbone.kind != "transformer") {
@@ -21,14 +42,18 @@ ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at
                 encoder_settings.tokenizer, folder.string());
   }
   std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::open(file);
-  auto encoder = std::make_shared<TokenEncoder>(tokenizer, settings.backbone.width(), generator);
+  const int64_t rows = rows_of_tables(encoder_settings, *tokenizer);
+  TokenSegmenter segmenter(tokenizer, static_cast<int32_t>(encoder_settings.begin_id),
+                           static_cast<int32_t>(encoder_settings.end_id));
+  auto encoder = std::make_shared<TokenEncoder>(std::move(segmenter), rows, settings.backbone.width(), generator);
   auto backbone = make_backbone(settings.backbone, generator);
-  SoftmaxDecoder::Options options{.symbols = tokenizer->vocabulary_size(),
+  SoftmaxDecoder::Options options{.symbols = rows,
                                   .end_id = encoder->segmenter().end_id(),
                                   .never = {},
                                   .likelihood = Likelihood::kBound};
   for (int32_t id = 0; id < options.symbols; ++id) {
-    const TokenKind kind = tokenizer->token_bytes(id).kind;
+    const bool has_token = id < tokenizer->vocabulary_size();
+    const TokenKind kind = has_token ? tokenizer->token_bytes(id).kind : TokenKind::kUnknown;
     if ((kind == TokenKind::kControl || kind == TokenKind::kUnknown) && id != options.end_id) options.never.push_back(id);
   }
   const auto& softmax = dynamic_cast<SoftmaxSettings&>(*settings.decoder);

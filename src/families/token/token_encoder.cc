@@ -13,12 +13,25 @@ namespace verbatim {
 void TokenEncoderSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("tokenizer", tokenizer,
                   {.help = "tokenizer.json or SentencePiece .model; relative to the data or model folder, or the working folder"});
+  visitor.setting("vocabulary", vocabulary,
+                  {.help = "rows of the table, 0: one for each token of the tokenizer", .minimum = 0, .maximum = 1 << 24});
+  visitor.setting("begin_id", begin_id,
+                  {.help = "id read before a document, -1: as the tokenizer says", .minimum = -1, .maximum = 1 << 24});
+  visitor.setting("end_id", end_id,
+                  {.help = "id predicted behind a document, -1: as the tokenizer says", .minimum = -1, .maximum = 1 << 24});
+  visitor.setting("trained_rows", trained_rows,
+                  {.help = "rows seen at once in training, told to other programs by export; 0: not known",
+                   .minimum = 0,
+                   .maximum = 1 << 30});
 }
 
-TokenSegmenter::TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {
+TokenSegmenter::TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer, int32_t begin_id, int32_t end_id)
+    : tokenizer_(std::move(tokenizer)),
+      start_(begin_id >= 0 ? begin_id : tokenizer_->begin_id()),
+      end_(end_id >= 0 ? end_id : tokenizer_->end_id()) {
   // A tokenizer with one document symbol uses it on both sides.
-  start_ = tokenizer_->begin_id() >= 0 ? tokenizer_->begin_id() : tokenizer_->end_id();
-  end_ = tokenizer_->end_id() >= 0 ? tokenizer_->end_id() : start_;
+  if (start_ < 0) start_ = end_;
+  if (end_ < 0) end_ = start_;
   if (end_ < 0) {
     throw_input("{}: has neither a begin nor an end symbol; a language model needs one to end documents (add a special "
                 "token such as <|endoftext|>)",
@@ -40,12 +53,11 @@ std::string TokenSegmenter::bytes_of_first(const std::vector<int32_t>& ids) cons
   return tokenizer_->decode(ids, TextStart::kDocument);
 }
 
-TokenEncoder::TokenEncoder(std::shared_ptr<const Tokenizer> tokenizer, int64_t width, at::Generator& generator)
-    : segmenter_(std::move(tokenizer)), width_(width) {
+TokenEncoder::TokenEncoder(TokenSegmenter segmenter, int64_t rows, int64_t width, at::Generator& generator)
+    : segmenter_(std::move(segmenter)), width_(width) {
   auto table = register_module("table", std::make_shared<torch::nn::Module>("table"));
   table_VD_ = table->register_parameter(
-      "weight", initial_weight(segmenter_.tokenizer().vocabulary_size(), width, 1 / std::sqrt(static_cast<double>(width)),
-                               generator));
+      "weight", initial_weight(rows, width, 1 / std::sqrt(static_cast<double>(width)), generator));
 }
 
 Encoded TokenEncoder::encode(const PositionBatch& batch) {

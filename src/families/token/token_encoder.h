@@ -7,13 +7,22 @@ namespace verbatim {
 
 struct TokenEncoderSettings : Settings {
   std::string tokenizer = "tokenizer.json";  // file; relative paths start at the model folder or the data folder
+  // Rows of the table; 0: one for each token. Public checkpoints pad their vocabularies; ids without a token are never
+  // chosen.
+  int64_t vocabulary = 0;
+  // Read before a document and predicted behind it; -1: as the tokenizer says.
+  int64_t begin_id = -1;
+  int64_t end_id = -1;
+  // Rows the model saw at once in training, for programs that allocate by it; 0: not known.
+  int64_t trained_rows = 0;
   void visit(SettingsVisitor& visitor) override;
 };
 
 // Tokens of SentencePiece or tokenizer.json. Lossless for any byte string. The likelihood is that of one segmentation: a bound.
 class TokenSegmenter final : public Segmenter {
  public:
-  explicit TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer);
+  // `begin_id` and `end_id`: -1 for the tokenizer's own. Throws InputError when there is no document symbol at all.
+  explicit TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer, int32_t begin_id = -1, int32_t end_id = -1);
   [[nodiscard]] Positions segment(std::string_view text, DocumentPart part) const override;
   [[nodiscard]] std::string bytes_of(const std::vector<int32_t>& ids) const override;
   [[nodiscard]] std::string bytes_of_first(const std::vector<int32_t>& ids) const override;
@@ -30,7 +39,8 @@ class TokenSegmenter final : public Segmenter {
 
 class TokenEncoder final : public TextEncoder {
  public:
-  TokenEncoder(std::shared_ptr<const Tokenizer> tokenizer, int64_t width, at::Generator& generator);
+  // The table has `rows` rows, at least as many as the tokenizer has tokens.
+  TokenEncoder(TokenSegmenter segmenter, int64_t rows, int64_t width, at::Generator& generator);
 
   [[nodiscard]] const Segmenter& segmenter() const override { return segmenter_; }
   [[nodiscard]] int64_t width() const override { return width_; }

@@ -1,0 +1,53 @@
+#include <memory>
+
+#include "cli/command.h"
+#include "pretrained/llama_import.h"
+
+namespace verbatim {
+namespace {
+
+struct ImportFlags {
+  std::filesystem::path source;
+  std::filesystem::path out;
+};
+
+int run_import(const ImportFlags& flags, CommandContext& context) {
+  const LlamaImport import = import_llama(flags.source, flags.out);
+  const StackSettings& stack = import.model->settings().backbone.stack;
+  context.output.record(Record()
+                            .set("out", flags.out.string())
+                            .set("architecture", import.architecture)
+                            .set("family", import.model->settings().family)
+                            .set("parameters", import.model->parameter_count())
+                            .set("layers", stack.layers)
+                            .set("width", stack.width)
+                            .set("symbols", import.model->encoder().table().size(0))
+                            .set("stored_types", import.stored_types)
+                            .set("tokenizer", import.tokenizer_file));
+  return 0;
+}
+
+}  // namespace
+
+CommandDefinition import_command() {
+  auto flags = std::make_shared<ImportFlags>();
+  CommandDefinition command{
+      .name = "import",
+      .usage = "SOURCE --out DIR",
+      .examples = {{"verbatim import llama-folder/ --out model", "config.json, safetensors and tokenizer of a Llama"},
+                   {"verbatim generate model -p \"Once upon a time\"", "and write text with it"}},
+      .notes =
+          "SOURCE is a folder as published on model hubs, of the architecture LlamaForCausalLM or MistralForCausalLM: "
+          "config.json, model.safetensors (one file or shards; F32, F16 or BF16) and tokenizer.json or a SentencePiece "
+          "*.model. It becomes a model of family token with float32 weights. What cannot be carried over is refused by "
+          "name. The folder appears when everything is written, or not at all."};
+  command.options.positional("SOURCE", flags->source,
+                             {.help = "folder of the checkpoint", .completes = Completes::kFolder, .required = true});
+  command.options.option(
+      "-o,--out", flags->out,
+      {.help = "folder to create", .placeholder = "DIR", .completes = Completes::kFolder, .required = true});
+  command.run = [flags](CommandContext& context) { return run_import(*flags, context); };
+  return command;
+}
+
+}  // namespace verbatim

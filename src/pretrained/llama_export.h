@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "model/language_model.h"
+
+namespace verbatim {
+
+struct LlamaExportOptions {
+  std::string dtype = "float32";  // or "bfloat16", "float16": rounded to the nearest; the first keeps every bit
+  int64_t positions = 0;          // max_position_embeddings; 0: what the model knows of its training, else 2048
+};
+
+struct LlamaExport {
+  std::string architecture;    // "LlamaForCausalLM"
+  std::string tokenizer_file;  // its name
+  int64_t parameters = 0;
+  int64_t positions = 0;  // as written
+};
+
+// Writes a model as a folder that programs for Llama-shaped checkpoints read: config.json, generation_config.json,
+// model.safetensors (shards when large), tokenizer files and README.md. Takes models of family `token`, and of family
+// `byte` without n-grams (as a byte-level tokenizer without merges). A model with an attention window becomes Mistral's
+// shape, which has one. Importing the folder gives the same logits, with float32 bit by bit.
+//
+// `out` appears complete or not at all. Throws InputError for other models, for weights that float16 cannot hold, and
+// when `out` exists and is not empty.
+LlamaExport export_llama(LanguageModel& model, const std::filesystem::path& out, const LlamaExportOptions& options);
+
+}  // namespace verbatim
