@@ -47,26 +47,30 @@ class ErrorSink final : public spdlog::sinks::base_sink<std::mutex> {
   bool has_colors_;
 };
 
+spdlog::sink_ptr file_sink(const std::string& path, std::string_view named_by) {
+  try {
+    auto file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
+    file->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+    return file;
+  } catch (const spdlog::spdlog_ex& error) {
+    throw_input("{}: {}", named_by, error.what());
+  }
+}
+
 }  // namespace
 
 void set_up_logging(const std::string& command, const CommonOptions& options) {
   const bool has_colors = options.log_colors == "always" || (options.log_colors == "auto" && wants_colors());
   auto logger = std::make_shared<spdlog::logger>(
       "verbatim", std::make_shared<ErrorSink>(command.empty() ? "verbatim" : "verbatim " + command, has_colors));
-  if (!options.log_file.empty()) {
-    try {
-      auto file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.log_file);
-      file->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-      logger->sinks().push_back(std::move(file));
-    } catch (const spdlog::spdlog_ex& error) {
-      throw_input("--log-file: {}", error.what());
-    }
-  }
+  if (!options.log_file.empty()) logger->sinks().push_back(file_sink(options.log_file, "--log-file"));
   logger->set_level(options.verbosity >= 2   ? spdlog::level::trace
                     : options.verbosity == 1 ? spdlog::level::debug
                                              : spdlog::level::info);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
 }
+
+void add_log_file(const std::string& path) { spdlog::default_logger()->sinks().push_back(file_sink(path, "log")); }
 
 }  // namespace verbatim

@@ -35,6 +35,7 @@ Progress::~Progress() {
 
 void Progress::update(int64_t done, std::string_view detail) {
   done_ = done;
+  detail_ = detail;
   const Clock::time_point now = Clock::now();
   const double window_seconds = seconds_between(window_start_, now);
   if (window_seconds >= kRateWindowSeconds) {
@@ -44,14 +45,13 @@ void Progress::update(int64_t done, std::string_view detail) {
   }
   const double wait = is_terminal_ ? kSecondsBetweenFrames : options_.seconds_between_lines;
   if (seconds_between(shown_, now) < wait) return;
-  detail_ = detail;
   show(now);
 }
 
 void Progress::finish(std::string_view detail) {
   if (finished_) return;
   finished_ = true;
-  detail_ = detail;
+  if (options_.count == ProgressCount::kAmount || !detail.empty()) detail_ = detail;
   const Clock::time_point now = Clock::now();
   const double seconds = seconds_between(started_, now);
   rate_ = seconds > 0 ? static_cast<double>(done_ - options_.start) / seconds : 0;
@@ -61,6 +61,17 @@ void Progress::finish(std::string_view detail) {
 }
 
 std::string Progress::line(Clock::time_point now) const {
+  const double seconds = seconds_between(started_, now);
+  const double rate = rate_ > 0 || seconds <= 0 ? rate_ : static_cast<double>(done_ - options_.start) / seconds;
+  if (options_.count == ProgressCount::kShare) {
+    std::string text = fmt::format("{}: {}", options_.label, detail_);
+    if (options_.total <= 0) return text;
+    text += fmt::format("  {:.0f} %", 100.0 * static_cast<double>(done_) / static_cast<double>(options_.total));
+    if (rate > 0 && options_.total > done_) {
+      text += "  " + format_duration(static_cast<double>(options_.total - done_) / rate) + " left";
+    }
+    return text;
+  }
   const bool is_bytes = options_.unit == "bytes";
   const auto amount = [&](int64_t count) {
     if (is_bytes) return format_bytes(static_cast<uint64_t>(std::max<int64_t>(count, 0)));
@@ -74,8 +85,6 @@ std::string Progress::line(Clock::time_point now) const {
   if (!is_bytes) text += " " + options_.unit;
   if (!detail_.empty()) text += ", " + detail_;
 
-  const double seconds = seconds_between(started_, now);
-  const double rate = rate_ > 0 || seconds <= 0 ? rate_ : static_cast<double>(done_ - options_.start) / seconds;
   if (rate > 0) {
     text += ", " + (is_bytes ? format_rate(rate) : fmt::format("{:.3g} {}/s", rate, options_.unit));
     if (options_.total > done_) {

@@ -7,12 +7,19 @@
 
 namespace verbatim {
 
+// What a progress line says of how far it is.
+enum class ProgressCount {
+  kAmount,  // "12 of 25 (48 %) steps, WORDS, 3.1 steps/s, 4 s left"
+  kShare,   // "WORDS  48 %  4 s left": for what counts by itself in the words, or is measured in seconds
+};
+
 struct ProgressOptions {
   std::string label;                   // "prepare", "train"
   std::string unit = "bytes";          // what is counted; "bytes" are shown as kB, MB, GB
   int64_t total = 0;                   // 0 when unknown: no percentage and no ETA
   int64_t start = 0;                   // already done before (a resumed run); rates leave it out
   double seconds_between_lines = 5.0;  // without a terminal
+  ProgressCount count = ProgressCount::kAmount;
 };
 
 // Progress on stderr: one live line on a terminal (at most ten times a second), a plain line every few seconds

@@ -114,9 +114,10 @@ void log_data_wait(double share) {
   if (share <= kLargestDataWait) {
     spdlog::info("waited for data {:.2f} % of the training time", 100 * share);
   } else {
-    spdlog::warn("waited for data {:.1f} % of the training time; more than {:.0f} % slows training: raise data.threads "
-                 "or data.ahead",
-                 100 * share, 100 * kLargestDataWait);
+    spdlog::warn(
+        "waited for data {:.1f} % of the training time; more than {:.0f} % slows training: raise data.threads "
+        "or data.ahead",
+        100 * share, 100 * kLargestDataWait);
   }
 }
 
@@ -154,11 +155,13 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
   };
   if (corpus.valid().total_bytes() > 0) {
     hooks.evaluate = [&](LanguageModel& model) { return evaluate_part(model, *settings, corpus.valid()); };
-    hooks.on_evaluation = [](int64_t step, double bits) { spdlog::info("step {}: {:.4f} bits per byte on held-out text", step, bits); };
+    hooks.on_evaluation = [](int64_t step, double bits) {
+      spdlog::info("step {}: {:.4f} bits per byte on held-out text", step, bits);
+    };
   }
   hooks.sample = [&](LanguageModel& model, Random& random) { return write_sample(model, *settings, random); };
-  const TrainResult result =
-      trainer.run(hooks, {.version = version(), .commit = commit(), .compiler = compiler(), .command_line = command_line()});
+  const TrainResult result = trainer.run(
+      hooks, {.version = version(), .commit = commit(), .compiler = compiler(), .command_line = command_line()});
   if (progress) progress->finish();
   if (result.steps > 0) log_data_wait(result.data_wait_share);
   context.output.record(Record()
@@ -185,20 +188,43 @@ CommandDefinition train_command() {
       .name = "train",
       .summary = "trains a model on prepared text; the same command resumes",
       .usage = "CONFIG.toml --data DIR --out RUN [--section.key=value]...",
-      .examples = {{"verbatim train configs/debug/patch-space.toml --data data --out runs/first", "seconds, to see it work"},
-                   {"verbatim train configs/patch-space-small.toml --data data --out runs/space --train.max_seconds=600",
-                    "ten minutes"},
-                   {"verbatim train configs/patch-space-small.toml --data data --out runs/space --dry-run",
-                    "settings, parameters and memory only"}}};
-  command.options.positional("CONFIG.toml", flags->config, {.help = "settings of the run", .completes = Completes::kFile, .required = true});
+      .examples = {
+          {"verbatim train configs/debug/patch-space.toml --data data --out runs/first", "seconds, to see it work"},
+          {"verbatim train configs/patch-space-small.toml --data data --out runs/space --train.max_seconds=600",
+           "ten minutes"},
+          {"verbatim train configs/patch-space-small.toml --data data --out runs/space --dry-run",
+           "settings, parameters and memory only"}}};
+  command.options.positional("CONFIG.toml", flags->config,
+                             {.help = "settings of the run", .completes = Completes::kFile, .required = true});
   command.options.option("--data", flags->data,
-                         {.help = "folder made by `verbatim prepare`", .placeholder = "DIR", .completes = Completes::kFolder, .required = true});
+                         {.help = "folder made by `verbatim prepare`",
+                          .placeholder = "DIR",
+                          .completes = Completes::kFolder,
+                          .required = true});
   command.options.option("-o,--out", flags->out,
-                         {.help = "run folder; resumed when it holds a checkpoint", .placeholder = "RUN", .completes = Completes::kFolder, .required = true});
-  command.options.flag("--dry-run", flags->dry_run, {.help = "print the final settings, parameters and memory, and stop"});
+                         {.help = "run folder; resumed when it holds a checkpoint",
+                          .placeholder = "RUN",
+                          .completes = Completes::kFolder,
+                          .required = true});
+  command.options.flag("--dry-run", flags->dry_run,
+                       {.help = "print the final settings, parameters and memory, and stop"});
   command.options.overrides(flags->overrides, [] {
+    // The settings that exist depend on others; shown here with all those of a level, and below those of family token.
     RunSettings settings;
-    return describe(settings);
+    settings.optim.schedule = "wsd";
+    BackboneSettings& backbone = settings.model->backbone;
+    backbone.kind = "level";
+    backbone.pool = backbone.upsample = "cross";
+    RunSettings token;
+    token.model->family = "token";
+    std::string text = describe(settings);
+    const std::string other = describe(token);
+    for (size_t begin = other.find("encoder."); begin != std::string::npos; begin = other.find("encoder.", begin + 1)) {
+      if (begin > 0 && other[begin - 1] != '\n' && other[begin - 1] != ' ') continue;
+      const size_t end = other.find('\n', begin);
+      text += fmt::format("{} (family token)\n", other.substr(begin, end - begin));
+    }
+    return text;
   });
   command.run = [flags](CommandContext& context) { return run_train(*flags, context); };
   return command;

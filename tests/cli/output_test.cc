@@ -69,6 +69,18 @@ TEST(progress, writes_plain_lines_without_a_terminal) {
   EXPECT_EQ(text.find("twice"), std::string::npos) << text;
 }
 
+TEST(progress, shows_a_share_behind_the_words) {
+  ::testing::internal::CaptureStderr();
+  {
+    Progress progress({.label = "train", .total = 50, .seconds_between_lines = 0, .count = ProgressCount::kShare});
+    progress.update(24, "step 1200  1.932 bits/byte");
+    progress.finish();
+  }
+  const std::string text = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(text.find("train: step 1200  1.932 bits/byte  48 %  "), 0u) << text;
+  EXPECT_NE(text.find(" left\ntrain: step 1200  1.932 bits/byte, "), std::string::npos) << text;
+}
+
 TEST(progress, counts_the_rate_of_a_resumed_run_from_its_start) {
   ::testing::internal::CaptureStderr();
   {
