@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numbers>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -37,7 +38,11 @@ Record record_of(const LikelihoodResult& result, const DocumentSource& documents
   record.set("positions", result.positions).set("bytes_per_position", result.bytes_per_position);
   record.set("parameters", result.parameters).set("seconds", result.seconds);
   record.set("bytes_per_second", result.bytes_per_second).set("peak_memory_bytes", result.peak_memory_bytes);
-  record.set("nats_total", result.nats_total).set("window_bytes", result.window_bytes);
+  record.set("nats_total", result.nats_total).set("nats_of_document_ends", result.nats_ends);
+  // For comparison with figures of others, who rarely count the ends.
+  record.set("bits_per_byte_without_ends",
+             (result.nats_total - result.nats_ends) / std::numbers::ln2 / static_cast<double>(result.bytes));
+  record.set("window_bytes", result.window_bytes);
   record.set("stride_bytes", result.stride_bytes).set("precision", flags.precision).set("data", documents.name());
   return record;
 }

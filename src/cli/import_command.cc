@@ -9,10 +9,11 @@ namespace {
 struct ImportFlags {
   std::filesystem::path source;
   std::filesystem::path out;
+  LlamaImportOptions options;
 };
 
 int run_import(const ImportFlags& flags, CommandContext& context) {
-  const LlamaImport import = import_llama(flags.source, flags.out);
+  const LlamaImport import = import_llama(flags.source, flags.out, flags.options);
   const StackSettings& stack = import.model->settings().backbone.stack;
   context.output.record(Record()
                             .set("out", flags.out.string())
@@ -46,6 +47,13 @@ CommandDefinition import_command() {
   command.options.option(
       "-o,--out", flags->out,
       {.help = "folder to create", .placeholder = "DIR", .completes = Completes::kFolder, .required = true});
+  command.options.option(
+      "--end-id", flags->options.end_id,
+      {.help = "id that ends a document, for checkpoints that were trained on another one than they say",
+       .placeholder = "ID",
+       .default_text = "eos_token_id of config.json",
+       .minimum = 0,
+       .maximum = 1 << 24});
   command.run = [flags](CommandContext& context) { return run_import(*flags, context); };
   return command;
 }

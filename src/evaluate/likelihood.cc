@@ -43,6 +43,7 @@ class WindowScorer {
       : model_(model), options_(options), on_nats_(std::move(on_nats)) {}
 
   [[nodiscard]] double nats_total() const { return nats_total_; }
+  [[nodiscard]] double nats_ends() const { return nats_ends_; }
 
   // `first_position`: number of positions[0] in the count of on_nats.
   void add(const Positions& positions, std::string_view text, const PositionSpan& span, uint64_t first_position) {
@@ -77,6 +78,7 @@ class WindowScorer {
     const auto* nats = nats_N.data_ptr<float>();
     for (int64_t row = 0; row < batch_.rows(); ++row) {
       nats_total_ += static_cast<double>(nats[row]);  // 0 without a target
+      if (predicted_[row] == kEnd) nats_ends_ += static_cast<double>(nats[row]);
       if (on_nats_ && batch_.targets[row] != -1) on_nats_(predicted_[row], static_cast<double>(nats[row]));
     }
     scored_bytes_ += batch_.scored_bytes;
@@ -92,6 +94,7 @@ class WindowScorer {
   std::vector<uint64_t> predicted_;  // [N] position that each row predicts
   size_t batched_bytes_ = 0;
   double nats_total_ = 0;
+  double nats_ends_ = 0;
   uint64_t scored_bytes_ = 0;
 };
 
@@ -217,6 +220,7 @@ LikelihoodResult evaluate_likelihood(LanguageModel& model, uint64_t document_cou
   scorer.flush();
   if (result.bytes == 0) throw_input("there is no text to evaluate: {} documents without a byte", result.documents);
   result.nats_total = scorer.nats_total();
+  result.nats_ends = scorer.nats_ends();
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   result.bits_per_byte = result.nats_total / std::numbers::ln2 / static_cast<double>(result.bytes);
   result.bytes_per_position =

@@ -39,6 +39,7 @@ struct LikelihoodResult {
   Likelihood likelihood = Likelihood::kNone;
   double nats_total = 0;     // of all bytes and document ends
   double bits_per_byte = 0;  // nats_total in bits over bytes
+  double nats_ends = 0;      // of the document ends alone, part of nats_total
   uint64_t bytes = 0;        // of the original text
   uint64_t documents = 0;
   uint64_t positions = 0;  // predicted, document ends not counted

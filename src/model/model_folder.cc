@@ -29,8 +29,11 @@ fs::path find_model_folder(const fs::path& path) {
 std::shared_ptr<ModelSettings> load_model_settings(const fs::path& path) {
   const fs::path folder = find_model_folder(path);
   const fs::path file = folder / "config.json";
-  const SettingsTree tree = SettingsTree::from_json(read_file(file, 1 << 24), file.string());
+  const std::string text = read_file(file, 1 << 24);
   auto settings = std::make_shared<ModelSettings>();
+  // Published configurations hold values that no settings file has (null); they are told by their own keys.
+  const bool published = text.find("\"architectures\"") != std::string::npos;
+  const SettingsTree tree = published ? SettingsTree() : SettingsTree::from_json(text, file.string());
   if (!tree.contains("model.family")) {
     throw_input(
         "{}: not a Verbatim model (no model.family); a Hugging Face folder comes in with `verbatim import {} --out "

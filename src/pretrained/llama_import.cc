@@ -140,10 +140,15 @@ std::string card_of(const LlamaImport& import, const fs::path& source) {
 
 }  // namespace
 
-LlamaImport read_llama(const fs::path& source) {
+LlamaImport read_llama(const fs::path& source, const LlamaImportOptions& options) {
   require_checkpoint(source);
   const fs::path config_file = source / "config.json";
-  const LlamaConfig config = LlamaConfig::parse(read_file(config_file, kMostConfigBytes), config_file.string());
+  LlamaConfig config = LlamaConfig::parse(read_file(config_file, kMostConfigBytes), config_file.string());
+  if (options.end_id >= config.vocab_size) {
+    throw_input("the id for the end of documents is {}, must be less than {}, the vocab_size of {}", options.end_id,
+                config.vocab_size, config_file.string());
+  }
+  if (options.end_id >= 0) config.eos_token_id = options.end_id;
   const fs::path weights_file = source / "model.safetensors";
   const SafetensorsReader reader = SafetensorsReader::open(weights_file);
   LlamaImport import{.model = nullptr, .architecture = config.architecture_name()};
@@ -166,9 +171,9 @@ LlamaImport read_llama(const fs::path& source) {
   return import;
 }
 
-LlamaImport import_llama(const fs::path& source, const fs::path& out) {
+LlamaImport import_llama(const fs::path& source, const fs::path& out, const LlamaImportOptions& options) {
   require_free(out);
-  LlamaImport import = read_llama(source);
+  LlamaImport import = read_llama(source, options);
   StagingFolder staging(out);
   save_model(*import.model, staging.path(), card_of(import, source));
   staging.publish();

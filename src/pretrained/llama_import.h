@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -17,15 +18,22 @@ struct LlamaImport {
   std::string tokenizer_file;  // name in the source
 };
 
+struct LlamaImportOptions {
+  // Predicted behind a document, instead of eos_token_id; -1: as the checkpoint says. Some were trained on documents
+  // that follow each other with the begin symbol between them: it is what they predict at the end.
+  int64_t end_id = -1;
+};
+
 // Reads a folder into a model. Weights of type F32, F16 and BF16 become float32. The tokenizer is tokenizer.json, else
 // tokenizer.model, else the only *.model in the folder. Throws InputError that names the file and what is wrong with it
 // for settings that cannot be carried over (llama_config.h), tensors that are missing, left over, or of another shape
 // or type, and tokenizers larger than the vocabulary. Nothing is allocated before names and shapes of all tensors agree
 // with the settings.
-[[nodiscard]] LlamaImport read_llama(const std::filesystem::path& source);
+[[nodiscard]] LlamaImport read_llama(const std::filesystem::path& source, const LlamaImportOptions& options = {});
 
 // read_llama() into the model folder `out`, which appears complete or not at all. Throws InputError when `out` exists
 // and is not empty.
-LlamaImport import_llama(const std::filesystem::path& source, const std::filesystem::path& out);
+LlamaImport import_llama(const std::filesystem::path& source, const std::filesystem::path& out,
+                         const LlamaImportOptions& options = {});
 
 }  // namespace verbatim

@@ -7,6 +7,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "base/error.h"
 #include "base/scratch_folder.h"
 #include "evaluate/likelihood.h"
 #include "generate/generate.h"
@@ -93,6 +94,30 @@ TEST_F(stories260k, scores_documents_as_the_reference_does) {
   }
   EXPECT_NEAR(total / std::numbers::ln2 / static_cast<double>(bytes),
               reference_["tinystories_sample"]["bits_per_byte"].get<double>(), 1e-6);
+  const LikelihoodResult all = evaluate_likelihood(
+      *model_, documents.size(), [&](uint64_t d) { return std::string_view(documents[d]); }, {.window_bytes = 4096});
+  EXPECT_EQ(all.bytes, bytes);
+  EXPECT_NEAR(all.nats_total - all.nats_ends, total, 1e-3);
+}
+
+// It was trained on documents with BOS between them, and EOS never occurred.
+TEST_F(stories260k, expects_the_begin_symbol_behind_a_document) {
+  const auto told = read_llama(folder(), {.end_id = 1}).model;
+  for (const std::string& document : sample_documents()) {
+    EXPECT_LT(score_positions(*told, document, {.window_bytes = 4096}).end_nats, 2);
+    EXPECT_GT(score_positions(*model_, document, {.window_bytes = 4096}).end_nats, 10);
+  }
+  EXPECT_THROW((void)read_llama(folder(), {.end_id = 512}), InputError);
+  EXPECT_THROW((void)read_llama(folder(), {.end_id = 400}), InputError);  // a piece of text
+}
+
+TEST_F(stories260k, is_not_taken_for_a_model_folder) {
+  try {
+    (void)load_model(folder());
+    FAIL() << "it was loaded";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("verbatim import"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(stories260k, writes_the_documented_story) {
