@@ -210,5 +210,116 @@ TEST(program, leaves_with_130_when_interrupted) {
   EXPECT_EQ(WEXITSTATUS(status), 130);
 }
 
+// --- verbatim train ---
+
+// A corpus and a tiny configuration in the work folder, made once.
+void prepare_training() {
+  static const bool done = [] {
+    std::ofstream text(work_folder() / "text.txt");
+    for (int i = 0; i < 400; ++i) text << "line " << i << " of a text about rivers and stones\n";
+    text.close();
+    std::ofstream(work_folder() / "tiny.toml") << R"(
+[model]
+family = "byte"
+[backbone]
+kind = "transformer"
+width = 16
+layers = 1
+heads = 2
+[data]
+batch_bytes = 256
+window_bytes = 128
+[train]
+steps = 1000000
+eval_every = 0
+sample_every = 0
+[log]
+every = 1
+tensorboard = false
+)";
+    const Result result = run("prepare text.txt --out corpus");
+    EXPECT_EQ(result.code, 0) << result.errors;
+    return true;
+  }();
+  ASSERT_TRUE(done);
+}
+
+TEST(program, train_saves_and_leaves_with_130_when_interrupted_and_resumes) {
+  prepare_training();
+  const std::filesystem::path folder = work_folder();
+  const pid_t child = fork();
+  if (child == 0) {
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, STDOUT_FILENO);
+    dup2(open((folder / "train.err").c_str(), O_WRONLY | O_CREAT, 0644), STDERR_FILENO);
+    if (chdir(folder.c_str()) != 0) _exit(98);
+    execl(VERBATIM_PROGRAM, VERBATIM_PROGRAM, "train", "tiny.toml", "--data", "corpus", "--out", "run", nullptr);
+    _exit(99);
+  }
+  // Once it has trained a few steps, as its metrics say.
+  const auto steps_written = [&] {
+    std::ifstream file(folder / "run/metrics.jsonl");
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    return count_lines(text);
+  };
+  int status = 0;
+  for (int i = 0; i < 1200 && steps_written() < 5 && waitpid(child, &status, WNOHANG) == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ASSERT_GE(steps_written(), 5u) << read_file(folder / "train.err");
+  kill(child, SIGINT);
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_THAT(read_file(folder / "train.err"), HasSubstr("the same command continues"));
+  const int64_t saved = std::stoll(read_file(folder / "run/latest"));
+  EXPECT_EQ(static_cast<size_t>(saved), steps_written());
+
+  const Result resumed =
+      run("train tiny.toml --data corpus --out run --json --train.steps=" + std::to_string(saved + 3));
+  EXPECT_EQ(resumed.code, 0) << resumed.errors;
+  EXPECT_THAT(resumed.errors, HasSubstr("resumed at step " + std::to_string(saved)));
+  const auto result = nlohmann::json::parse(resumed.output);
+  EXPECT_EQ(result.at("steps"), saved + 3);
+  EXPECT_EQ(result.at("end"), "finished");
+  EXPECT_THAT(read_file(folder / "run/train.log"),
+              AllOf(HasSubstr("resumed at step"), HasSubstr("for data"), HasSubstr("the same command continues")));
+}
+
+TEST(program, train_shows_its_plan_without_training) {
+  prepare_training();
+  const Result result = run("train tiny.toml --data corpus --out never --dry-run --optim.warmup=7");
+  EXPECT_EQ(result.code, 0) << result.errors;
+  EXPECT_THAT(result.output,
+              AllOf(HasSubstr("warmup = 7"), HasSubstr("training_state_bytes"), HasSubstr("activations")));
+  EXPECT_FALSE(std::filesystem::exists(work_folder() / "never"));
+  const auto plan = nlohmann::json::parse(run("train tiny.toml --data corpus --out never --dry-run --json").output);
+  EXPECT_EQ(plan.at("training_state_bytes").get<int64_t>(), 16 * plan.at("parameters").get<int64_t>());
+  // Every piece has a row for each byte; the first of a document one more, the others one less.
+  EXPECT_NEAR(plan.at("batch_positions").get<double>(), plan.at("batch_bytes").get<double>(), 5);
+}
+
+TEST(program, train_refuses_wrong_settings_with_advice) {
+  prepare_training();
+  const std::string command = "train tiny.toml --data corpus --out never ";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"--optim.learning_rat=1", "learning_rate"}, {"--train.precision=float13", "bfloat16"},
+      {"--optim.warmup=many", "optim.warmup"},     {"--data.batch_bytes=-1", "data.batch_bytes"},
+      {"--train.steps=0", "train.max_seconds"},    {"--model.family=patch", "backbone.kind"},
+      {"--backbone.heads=3", "backbone.width"}};
+  for (const auto& [words, advice] : cases) {
+    const Result result = run(command + words);
+    EXPECT_EQ(result.code, 2) << words;
+    EXPECT_THAT(result.errors, AllOf(StartsWith("verbatim train: error: "), HasSubstr(advice))) << words;
+  }
+  EXPECT_EQ(run("train tiny.toml --data nothing --out never").code, 2);
+  EXPECT_EQ(run("train nothing.toml --data corpus --out never").code, 2);
+  std::ofstream(work_folder() / "slip.toml") << "[model]\nfamily = \"byte\"\n[optim]\nlerning_rate = 1\n";
+  const Result slip = run("train slip.toml --data corpus --out never");
+  EXPECT_EQ(slip.code, 2);
+  EXPECT_THAT(slip.errors, AllOf(HasSubstr("slip.toml:4"), HasSubstr("learning_rate")));
+  EXPECT_FALSE(std::filesystem::exists(work_folder() / "never"));
+}
+
 }  // namespace
 }  // namespace verbatim
