@@ -46,30 +46,12 @@ function(verbatim_compile_options target)
   endif()
 endfunction()
 
-# Leaves out listed sources that do not exist, with a warning.
-function(verbatim_existing result name)
-  set(sources)
-  foreach(source ${ARGN})
-    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source} OR EXISTS ${source})
-      list(APPEND sources ${source})
-    else()
-      message(WARNING "${name}: ${source} is listed but does not exist yet (left out; run cmake again once it does)")
-    endif()
-  endforeach()
-  if(NOT sources)
-    file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/empty.cc CONTENT "// Nothing yet.\n")
-    set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cc)
-  endif()
-  set(${result} ${sources} PARENT_SCOPE)
-endfunction()
-
 # verbatim_library(NAME SOURCES a.cc b.cc LINKS verbatim_base ... [TORCH])
 # A static library of one folder under src/. TORCH marks those that may include LibTorch. Installed and exported as
 # Verbatim::NAME, in component Tensors with TORCH and in component Text without.
 function(verbatim_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;LINKS;PRIVATE_LINKS")
-  verbatim_existing(sources ${name} ${arg_SOURCES})
-  add_library(${name} STATIC ${sources})
+  add_library(${name} STATIC ${arg_SOURCES})
   add_library(Verbatim::${name} ALIAS ${name})
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
                                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/verbatim>)

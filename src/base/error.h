@@ -36,8 +36,8 @@ template <class... Args>
 }  // namespace verbatim
 
 // Checks an internal promise; throws InternalError with file and line when it does not hold.
-#define VERBATIM_ASSERT(condition, ...)                                                             \
-  do {                                                                                              \
-    if (!(condition)) [[unlikely]]                                                                  \
-      ::verbatim::throw_internal(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));    \
+#define VERBATIM_ASSERT(condition, ...)                                                          \
+  do {                                                                                           \
+    if (!(condition)) [[unlikely]]                                                               \
+      ::verbatim::throw_internal(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

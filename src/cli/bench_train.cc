@@ -81,9 +81,8 @@ std::vector<BenchFigure> bench_train(const BenchOptions& options) {
                        .unit = "GFLOP/s",
                        .reference = "the matrix product",
                        .ratio = operations / seconds / limit});
-    figures.push_back({.what = "text, " + name,
-                       .value = static_cast<double>(batch.scored_bytes) / seconds / 1e3,
-                       .unit = "kB/s"});
+    figures.push_back(
+        {.what = "text, " + name, .value = static_cast<double>(batch.scored_bytes) / seconds / 1e3, .unit = "kB/s"});
   }
   return figures;
 }

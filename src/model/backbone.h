@@ -20,8 +20,8 @@ struct BackboneState {
   uint16_t last_symbol = kStartSymbol;     // of the row before
   std::vector<float> open_patch;           // Level: what pooling needs of the rows since the last boundary
   int64_t open_rows = 0;
-  std::vector<float> above;                // Level: what the newest complete patch sends down
-  std::vector<BackboneState> inner;        // Level: one, the state of the inner backbone
+  std::vector<float> above;          // Level: what the newest complete patch sends down
+  std::vector<BackboneState> inner;  // Level: one, the state of the inner backbone
 };
 
 // How a forward pass computes. float64 exists for gradient checks.
@@ -42,8 +42,8 @@ struct BackboneCost {
   double innermost_rows = 0;   // rows that the innermost backbone reads
 };
 
-// Vectors to vectors, causal: row i of the result depends on rows up to i of the same sequence. The same for all families.
-// The result is normalised: decoders and levels project it without a norm of their own.
+// Vectors to vectors, causal: row i of the result depends on rows up to i of the same sequence. The same for all
+// families. The result is normalised: decoders and levels project it without a norm of their own.
 class Backbone : public torch::nn::Module {
  public:
   [[nodiscard]] virtual int64_t width() const = 0;
@@ -51,8 +51,8 @@ class Backbone : public torch::nn::Module {
   [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) = 0;
 
   [[nodiscard]] virtual BackboneState start() const = 0;
-  // The next rows of the streams: one row of many streams, many rows of one, or any mix. x is [R, D] float32 and is overwritten
-  // with the result. Equal to forward() over the whole sequences. Runs on the CPU.
+  // The next rows of the streams: one row of many streams, many rows of one, or any mix. x is [R, D] float32 and is
+  // overwritten with the result. Equal to forward() over the whole sequences. Runs on the CPU.
   virtual void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) = 0;
 
   // What a forward pass over these rows costs.

@@ -35,9 +35,9 @@ struct BackboneSettings : Settings {
   std::string boundary = "space";  // or "fixed:N"
   int64_t layers_before = 1;
   int64_t layers_after = 1;
-  std::string pool = "last";       // rows to patch vector: last, mean, max, cross
-  std::string upsample = "repeat"; // patch vector to rows: repeat, boundary, cross
-  int64_t patch_queries = 2;       // vectors per patch in cross-attention
+  std::string pool = "last";            // rows to patch vector: last, mean, max, cross
+  std::string upsample = "repeat";      // patch vector to rows: repeat, boundary, cross
+  int64_t patch_queries = 2;            // vectors per patch in cross-attention
   std::vector<BackboneSettings> inner;  // exactly one for a level, else empty
 
   void visit(SettingsVisitor& visitor) override;

@@ -15,7 +15,8 @@ BoundaryRule BoundaryRule::parse(std::string_view text, std::string_view where) 
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), rule.stride_);
     if (error == std::errc() && end == digits.data() + digits.size() && rule.stride_ >= 1) return rule;
   }
-  throw_input("{}.boundary is \"{}\"; expected \"space\" or \"fixed:N\" with N >= 1, for instance \"fixed:4\"", where, text);
+  throw_input("{}.boundary is \"{}\"; expected \"space\" or \"fixed:N\" with N >= 1, for instance \"fixed:4\"", where,
+              text);
 }
 
 bool BoundaryRule::closes(int64_t row, uint16_t previous_symbol, uint16_t symbol) const {

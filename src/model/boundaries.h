@@ -9,8 +9,9 @@
 
 namespace verbatim {
 
-// Where patches end. A boundary at row t closes the patch that began behind the previous boundary: the inner backbone reads
-// the patch there, and its answer helps to predict row t + 1 and those after it. Row 0 of a sequence is always a boundary.
+// Where patches end. A boundary at row t closes the patch that began behind the previous boundary: the inner backbone
+// reads the patch there, and its answer helps to predict row t + 1 and those after it. Row 0 of a sequence is always a
+// boundary.
 //   fixed:N  rows 0, N, 2N, ... of the sequence (MEGABYTE)
 //   space    a row whose last byte is space-like when the byte before is not (SpaceByte, arXiv 2404.14408, section 3)
 class BoundaryRule {

@@ -13,7 +13,8 @@
 
 namespace verbatim {
 
-// What passes from the encoder to the backbone and on to the decoder: one vector per position, and its place in the text.
+// What passes from the encoder to the backbone and on to the decoder: one vector per position, and its place in the
+// text.
 struct Encoded {
   at::Tensor vectors_ND;  // float32 (double in gradient checks)
   Rows rows;

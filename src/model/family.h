@@ -34,8 +34,8 @@ struct Family {
   ModelParts (*make)(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator);
 };
 
-// The settings of a model: [model], [encoder], [backbone], [decoder]. Which encoder and decoder settings exist depends on
-// the family.
+// The settings of a model: [model], [encoder], [backbone], [decoder]. Which encoder and decoder settings exist depends
+// on the family.
 struct ModelSettings : Settings {
   std::string family = "patch";
   std::unique_ptr<Settings> encoder;

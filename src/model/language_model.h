@@ -49,8 +49,8 @@ class LanguageModel : public torch::nn::Module {
   // A stream at the start of a document, its start symbol read; newest_D predicts the first position.
   // kLater: a stream that begins inside a document; nothing is read yet and newest_D is empty until read() has bytes.
   [[nodiscard]] StreamState start(DocumentPart part = DocumentPart::kStart);
-  // Reads a text (from the start of the document, or going on behind what was read). For families with a tokenizer a text
-  // read in two parts may be cut into other tokens than the whole.
+  // Reads a text (from the start of the document, or going on behind what was read). For families with a tokenizer a
+  // text read in two parts may be cut into other tokens than the whole.
   void read(StreamState& state, std::string_view text);
   // Reads one position that was chosen.
   void read_position(StreamState& state, const std::vector<int32_t>& ids);

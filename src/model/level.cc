@@ -114,7 +114,8 @@ at::Tensor Level::upsample(const at::Tensor& h_ND, const at::Tensor& z_KI, const
     std::vector<int64_t> source = patches.newest;
     if (settings_.upsample == "boundary") {
       std::fill(source.begin(), source.end(), int64_t{-1});
-      for (size_t k = 0; k < patches.boundary_row.size(); ++k) source[patches.boundary_row[k]] = static_cast<int64_t>(k);
+      for (size_t k = 0; k < patches.boundary_row.size(); ++k)
+        source[patches.boundary_row[k]] = static_cast<int64_t>(k);
     }
     return h_ND + nn::gather_rows(up_KD, index_tensor(source, h_ND.device()));
   }
@@ -280,7 +281,8 @@ BackboneCost Level::cost(const Rows& rows) const {
   cost.multiplications += before_->cost(rows.sequences) + after_->cost(rows.sequences);
   cost.multiplications += num_patches * (size(down_) + size(up_));
   if (seed_.defined()) {
-    cost.multiplications += num_patches * (size(seed_) + queries * (size(pool_cross_.query) + size(pool_cross_.output)));
+    cost.multiplications +=
+        num_patches * (size(seed_) + queries * (size(pool_cross_.query) + size(pool_cross_.output)));
     cost.multiplications += num_rows * size(pool_cross_.key_value);
   }
   if (up_cross_.query.defined()) {

@@ -6,10 +6,14 @@ namespace verbatim {
 
 std::string_view name_of(Likelihood likelihood) {
   switch (likelihood) {
-    case Likelihood::kExact: return "exact";
-    case Likelihood::kBound: return "bound";
-    case Likelihood::kDictionary: return "dictionary";
-    case Likelihood::kNone: return "none";
+    case Likelihood::kExact:
+      return "exact";
+    case Likelihood::kBound:
+      return "bound";
+    case Likelihood::kDictionary:
+      return "dictionary";
+    case Likelihood::kNone:
+      return "none";
   }
   return "none";
 }

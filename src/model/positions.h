@@ -7,7 +7,8 @@
 
 namespace verbatim {
 
-// A position is the unit that a model reads in one row: a byte, a token, a word, a block. What a family makes of a text.
+// A position is the unit that a model reads in one row: a byte, a token, a word, a block. What a family makes of a
+// text.
 struct Positions {
   std::vector<uint32_t> ends;        // [n] byte offset just behind each position; begins are the previous ends
   std::vector<int32_t> ids;          // one id for each position, or sets of ids, see id_offsets
@@ -28,8 +29,8 @@ enum class DocumentPart {
   kLater,  // something came before
 };
 
-// Cuts text into positions: the part of a TextEncoder that needs no tensors. Thread safe, so that batches are made ahead
-// of the step. Lossless: bytes_of() of the positions' ids, joined, is the text (unless lossless() is false).
+// Cuts text into positions: the part of a TextEncoder that needs no tensors. Thread safe, so that batches are made
+// ahead of the step. Lossless: bytes_of() of the positions' ids, joined, is the text (unless lossless() is false).
 class Segmenter {
  public:
   virtual ~Segmenter() = default;
@@ -44,7 +45,8 @@ class Segmenter {
   [[nodiscard]] virtual bool lossless() const = 0;
 };
 
-// The last byte of a row is what boundary rules look at; a row without bytes (the start of a document) has this instead.
+// The last byte of a row is what boundary rules look at; a row without bytes (the start of a document) has this
+// instead.
 inline constexpr uint16_t kStartSymbol = 256;
 
 // Target of a row that predicts the document's end, where positions are sets of ids.
@@ -66,9 +68,9 @@ struct PositionBatch {
   std::vector<int64_t> id_offsets;     // [N+1] when positions are sets of ids, else empty
   std::vector<uint16_t> symbols;       // [N] last byte of each row, or kStartSymbol
   std::vector<uint32_t> ends;          // [N] byte offset in the sequence's own text, just behind the row
-  std::vector<int64_t> targets;        // [N] id of the next position, the end id, or -1; for sets: row i+1, or kEndTarget
-  uint64_t scored_bytes = 0;           // bytes of text that the targets stand for
-  uint64_t scored_ends = 0;            // document ends among the targets
+  std::vector<int64_t> targets;  // [N] id of the next position, the end id, or -1; for sets: row i+1, or kEndTarget
+  uint64_t scored_bytes = 0;     // bytes of text that the targets stand for
+  uint64_t scored_ends = 0;      // document ends among the targets
 
   [[nodiscard]] int64_t rows() const { return offsets.back(); }
   [[nodiscard]] int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
@@ -88,7 +90,7 @@ struct PositionSpan {
 
 // Adds one sequence from positions that are segmented already. Evaluation segments a document once and reads it in
 // windows. A span without any row adds nothing.
-void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions, std::string_view text,
-                      const PositionSpan& span);
+void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions,
+                      std::string_view text, const PositionSpan& span);
 
 }  // namespace verbatim

@@ -18,7 +18,9 @@ at::Tensor initial_weight(int64_t out, int64_t in, double deviation, at::Generat
   return weight.clamp_(-3 * deviation, 3 * deviation);
 }
 
-at::Tensor Residual::sum() const { return delta_ND.defined() ? stream_ND + delta_ND.to(stream_ND.scalar_type()) : stream_ND; }
+at::Tensor Residual::sum() const {
+  return delta_ND.defined() ? stream_ND + delta_ND.to(stream_ND.scalar_type()) : stream_ND;
+}
 
 at::Tensor Residual::normed(const at::Tensor& gain_D, double epsilon, at::ScalarType type) const {
   if (!delta_ND.defined()) return nn::rms_norm(stream_ND, gain_D, epsilon, type);
@@ -77,8 +79,7 @@ std::vector<at::Tensor> TransformerStack::run_layer(const Layer& layer, const at
       {.heads = settings_.heads, .key_value_heads = settings_.key_value_heads, .head_width = settings_.head_width},
       settings_.window, {.theta = settings_.rotary_theta});
   const at::Tensor attention_delta_ND = nn::linear(attended_NE, layer.output);
-  std::tie(residual_ND, normed_ND) =
-      nn::add_rms_norm(residual_ND, attention_delta_ND, layer.post_norm, epsilon, type);
+  std::tie(residual_ND, normed_ND) = nn::add_rms_norm(residual_ND, attention_delta_ND, layer.post_norm, epsilon, type);
   const at::Tensor hidden_NF = nn::swiglu(nn::linear(normed_ND, at::cat({layer.gate, layer.up})));
   return {residual_ND, nn::linear(hidden_NF, layer.down)};
 }
@@ -178,8 +179,7 @@ double TransformerStack::cost(const nn::Sequences& sequences) const {
 }
 
 Transformer::Transformer(const StackSettings& settings, at::Generator& generator)
-    : settings_(settings),
-      stack_(std::make_shared<TransformerStack>(settings, settings.layers, generator)) {
+    : settings_(settings), stack_(std::make_shared<TransformerStack>(settings, settings.layers, generator)) {
   // Registered so that names read model.layers.N and model.norm, as Llama's do.
   for (const auto& child : stack_->named_children()) register_module(child.key(), child.value());
   auto norm = register_module("norm", std::make_shared<torch::nn::Module>("norm"));

@@ -21,15 +21,17 @@ struct Residual {
   [[nodiscard]] at::Tensor normed(const at::Tensor& gain_D, double epsilon, at::ScalarType type) const;
 };
 
-// Pre-norm transformer layers of the Llama shape (Touvron et al. 2023): x += Wo attention(norm(x)), x += W2 swiglu(norm(x)).
-// Parameters carry Llama's names: layers.N.self_attn.q_proj.weight and so on, rotary in the "rotate half" order.
-// Initial weights: normal with deviation fan_in^-1/2, the two that write to the residual stream divided by sqrt(2 layers).
+// Pre-norm transformer layers of the Llama shape (Touvron et al. 2023): x += Wo attention(norm(x)), x += W2
+// swiglu(norm(x)). Parameters carry Llama's names: layers.N.self_attn.q_proj.weight and so on, rotary in the "rotate
+// half" order. Initial weights: normal with deviation fan_in^-1/2, the two that write to the residual stream divided by
+// sqrt(2 layers).
 class TransformerStack : public torch::nn::Module {
  public:
   TransformerStack(StackSettings settings, int64_t layers, at::Generator& generator);
 
   [[nodiscard]] Residual forward(const at::Tensor& x_ND, const nn::Sequences& sequences, const ForwardOptions& options);
-  // Adds the layers' updates to x [R, D] in place. `first_cache` is the index of this stack's first cache in each state.
+  // Adds the layers' updates to x [R, D] in place. `first_cache` is the index of this stack's first cache in each
+  // state.
   void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states, size_t first_cache);
 
   [[nodiscard]] const StackSettings& settings() const { return settings_; }

@@ -164,8 +164,8 @@ void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_G
   }
 }
 
-void attend_rows(const float* query_QE, int64_t queries, const float* kv_K2E, int64_t keys, float* out_QE, int64_t heads,
-                 int64_t head_width) {
+void attend_rows(const float* query_QE, int64_t queries, const float* kv_K2E, int64_t keys, float* out_QE,
+                 int64_t heads, int64_t head_width) {
   const int64_t width = heads * head_width;
   for (int64_t q = 0; q < queries; ++q) {
     for (int64_t h = 0; h < heads; ++h) {

@@ -5,8 +5,8 @@
 
 #include "nn/attention_cache.h"
 
-// Stepwise decoding on the CPU: a few rows at a time, float32, no tensors and no operator overhead. Each function equals
-// its tensor counterpart. Row-major throughout; R rows, D width, E output width.
+// Stepwise decoding on the CPU: a few rows at a time, float32, no tensors and no operator overhead. Each function
+// equals its tensor counterpart. Row-major throughout; R rows, D width, E output width.
 namespace verbatim::nn {
 
 // y = x W^T. x [R, D], weight [E, D], y [R, E]. One row is a matrix-vector product at memory bandwidth, many rows a
@@ -21,7 +21,8 @@ void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hi
 
 void add_rows(float* x, const float* y, int64_t count);
 
-// Turns the pairs of each head by the angles of one row: cosine and sine [d/2]. heads [H, d], halves paired (i, i + d/2).
+// Turns the pairs of each head by the angles of one row: cosine and sine [d/2]. heads [H, d], halves paired (i, i +
+// d/2).
 void rotate_heads(float* heads_Hd, int64_t heads, int64_t head_width, const float* cosine, const float* sine);
 
 // Angles of row `position`: position * theta^(-2i/d).
@@ -32,8 +33,9 @@ void rotary_angles(int64_t position, double theta, int64_t head_width, float* co
 void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
                 int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window);
 
-// Attention of Q query rows [Q, H d] over K key rows, all of them; kv [K, 2 H d] holds keys, then values. Writes [Q, H d].
-void attend_rows(const float* query_QE, int64_t queries, const float* kv_K2E, int64_t keys, float* out_QE, int64_t heads,
-                 int64_t head_width);
+// Attention of Q query rows [Q, H d] over K key rows, all of them; kv [K, 2 H d] holds keys, then values. Writes [Q, H
+// d].
+void attend_rows(const float* query_QE, int64_t queries, const float* kv_K2E, int64_t keys, float* out_QE,
+                 int64_t heads, int64_t head_width);
 
 }  // namespace verbatim::nn

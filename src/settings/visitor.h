@@ -11,10 +11,10 @@ class Settings;
 
 // What a setting is, said once: from it come the TOML reader, overrides, --help, saved files and the reference page.
 struct SettingInfo {
-  std::string_view help;                 // one line, no full stop needed
-  std::string_view unit = "";            // "bytes", "seconds", ...; empty for plain numbers and words
-  std::vector<std::string> choices = {}; // allowed words of a string setting; empty for any
-  double minimum = -1e300;               // inclusive bounds of a number
+  std::string_view help;                  // one line, no full stop needed
+  std::string_view unit = "";             // "bytes", "seconds", ...; empty for plain numbers and words
+  std::vector<std::string> choices = {};  // allowed words of a string setting; empty for any
+  double minimum = -1e300;                // inclusive bounds of a number
   double maximum = 1e300;
 };
 

@@ -4,8 +4,9 @@
 
 namespace verbatim {
 
-// The polynomial hash of BLT's n-gram embeddings (arXiv 2412.09871, section 3.2.1): sum of w_k * prime^k over the window
-// w_0 (oldest) .. w_{n-1}, in signed 64-bit arithmetic that wraps, modulo `rows` with a result that is never negative.
+// The polynomial hash of BLT's n-gram embeddings (arXiv 2412.09871, section 3.2.1): sum of w_k * prime^k over the
+// window w_0 (oldest) .. w_{n-1}, in signed 64-bit arithmetic that wraps, modulo `rows` with a result that is never
+// negative.
 inline constexpr uint64_t kNgramPrimes[] = {1000000007, 5915587277, 1500450271, 3267000013, 5754853343, 4093082899,
                                             9576890767, 3628273133, 2860486313, 5463458053, 3367900313};
 

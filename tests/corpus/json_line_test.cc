@@ -80,9 +80,8 @@ TEST(json_line, says_where_a_line_is_malformed) {
 }
 
 TEST(json_line, agrees_with_another_parser_on_damaged_lines) {
-  const std::string seed_line =
-      R"({"a": [1, 2.5e-3, {"b": "\u00e9\ud83d\ude00"}, null], )"
-      R"("text": "x\ty \"z\" \\", "c": {"d": [], "e": -0}, "f": true})";
+  const std::string seed_line = R"({"a": [1, 2.5e-3, {"b": "\u00e9\ud83d\ude00"}, null], )"
+                                R"("text": "x\ty \"z\" \\", "c": {"d": [], "e": -0}, "f": true})";
   const std::string alphabet = "{}[]\",:\\u0d8e1.-+ntrf \n\t";
   Random random(11);
   int accepted = 0;

@@ -15,7 +15,10 @@ namespace verbatim {
 
 void ByteEncoderSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("ngram_sizes", ngram_sizes,
-                  {.help = "lengths of the hashed n-grams added to each byte; empty: none", .unit = "bytes", .minimum = 2, .maximum = 16});
+                  {.help = "lengths of the hashed n-grams added to each byte; empty: none",
+                   .unit = "bytes",
+                   .minimum = 2,
+                   .maximum = 16});
   if (!ngram_sizes.empty()) {
     visitor.setting("ngram_rows", ngram_rows, {.help = "rows of each n-gram table", .minimum = 1, .maximum = 1 << 24});
   }
@@ -23,7 +26,8 @@ void ByteEncoderSettings::visit(SettingsVisitor& visitor) {
 
 Positions ByteSegmenter::segment(std::string_view text, DocumentPart /*part*/) const {
   Positions positions;
-  positions.ids.assign(reinterpret_cast<const uint8_t*>(text.data()), reinterpret_cast<const uint8_t*>(text.data()) + text.size());
+  positions.ids.assign(reinterpret_cast<const uint8_t*>(text.data()),
+                       reinterpret_cast<const uint8_t*>(text.data()) + text.size());
   positions.ends.resize(text.size());
   std::iota(positions.ends.begin(), positions.ends.end(), 1U);
   return positions;
@@ -47,7 +51,8 @@ ByteEncoder::ByteEncoder(ByteEncoderSettings settings, int64_t width, at::Genera
   auto ngrams = register_module("ngrams", std::make_shared<torch::nn::Module>("ngrams"));
   // The sum over the tables starts as large as a byte's own vector.
   ngrams_RD_ = ngrams->register_parameter(
-      "weight", initial_weight(tables * settings_.ngram_rows, width, deviation / std::sqrt(static_cast<double>(tables)), generator));
+      "weight", initial_weight(tables * settings_.ngram_rows, width, deviation / std::sqrt(static_cast<double>(tables)),
+                               generator));
 }
 
 int64_t ByteEncoder::ngram_row(size_t k, const uint16_t* newest, size_t available) const {
@@ -56,7 +61,8 @@ int64_t ByteEncoder::ngram_row(size_t k, const uint16_t* newest, size_t availabl
     const auto back = static_cast<size_t>(size - 1 - i);
     return back < available ? ngram_symbol(*(newest - back)) : 0;
   };
-  return static_cast<int64_t>(k) * settings_.ngram_rows + ngram_hash(window, size, kNgramPrimes[0], settings_.ngram_rows);
+  return static_cast<int64_t>(k) * settings_.ngram_rows +
+         ngram_hash(window, size, kNgramPrimes[0], settings_.ngram_rows);
 }
 
 Encoded ByteEncoder::encode(const PositionBatch& batch) {

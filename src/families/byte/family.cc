@@ -21,8 +21,9 @@ namespace {
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
   if (settings.backbone.kind != "transformer") {
-    throw_input("backbone.kind is \"{}\"; family byte reads plain bytes with a transformer: use family \"patch\" for a level",
-                settings.backbone.kind);
+    throw_input(
+        "backbone.kind is \"{}\"; family byte reads plain bytes with a transformer: use family \"patch\" for a level",
+        settings.backbone.kind);
   }
   return make_byte_parts(settings, std::move(generator));
 }

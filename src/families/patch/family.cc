@@ -10,9 +10,10 @@ namespace {
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
   if (settings.backbone.kind != "level") {
-    throw_input("backbone.kind is \"{}\"; family patch groups bytes with a level: set backbone.kind = \"level\", or use family "
-                "\"byte\"",
-                settings.backbone.kind);
+    throw_input(
+        "backbone.kind is \"{}\"; family patch groups bytes with a level: set backbone.kind = \"level\", or use family "
+        "\"byte\"",
+        settings.backbone.kind);
   }
   return make_byte_parts(settings, std::move(generator));
 }

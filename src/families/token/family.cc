@@ -37,9 +37,10 @@ ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at
   std::filesystem::path file = encoder_settings.tokenizer;
   if (file.is_relative() && std::filesystem::exists(folder / file)) file = folder / file;
   if (!std::filesystem::exists(file)) {
-    throw_input("encoder.tokenizer is \"{}\": no such file in \"{}\" or the working folder; train one with `verbatim prepare "
-                "--train-tokenizer bpe`, or give the path of a tokenizer.json or SentencePiece .model",
-                encoder_settings.tokenizer, folder.string());
+    throw_input(
+        "encoder.tokenizer is \"{}\": no such file in \"{}\" or the working folder; train one with `verbatim prepare "
+        "--train-tokenizer bpe`, or give the path of a tokenizer.json or SentencePiece .model",
+        encoder_settings.tokenizer, folder.string());
   }
   std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::open(file);
   const int64_t rows = rows_of_tables(encoder_settings, *tokenizer);
@@ -47,14 +48,13 @@ ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at
                            static_cast<int32_t>(encoder_settings.end_id));
   auto encoder = std::make_shared<TokenEncoder>(std::move(segmenter), rows, settings.backbone.width(), generator);
   auto backbone = make_backbone(settings.backbone, generator);
-  SoftmaxDecoder::Options options{.symbols = rows,
-                                  .end_id = encoder->segmenter().end_id(),
-                                  .never = {},
-                                  .likelihood = Likelihood::kBound};
+  SoftmaxDecoder::Options options{
+      .symbols = rows, .end_id = encoder->segmenter().end_id(), .never = {}, .likelihood = Likelihood::kBound};
   for (int32_t id = 0; id < options.symbols; ++id) {
     const bool has_token = id < tokenizer->vocabulary_size();
     const TokenKind kind = has_token ? tokenizer->token_bytes(id).kind : TokenKind::kUnknown;
-    if ((kind == TokenKind::kControl || kind == TokenKind::kUnknown) && id != options.end_id) options.never.push_back(id);
+    if ((kind == TokenKind::kControl || kind == TokenKind::kUnknown) && id != options.end_id)
+      options.never.push_back(id);
   }
   const auto& softmax = dynamic_cast<SoftmaxSettings&>(*settings.decoder);
   auto decoder = std::make_shared<SoftmaxDecoder>(options, settings.backbone.width(),

@@ -11,14 +11,17 @@
 namespace verbatim {
 
 void TokenEncoderSettings::visit(SettingsVisitor& visitor) {
-  visitor.setting("tokenizer", tokenizer,
-                  {.help = "tokenizer.json or SentencePiece .model; relative to the data or model folder, or the working folder"});
-  visitor.setting("vocabulary", vocabulary,
-                  {.help = "rows of the table, 0: one for each token of the tokenizer", .minimum = 0, .maximum = 1 << 24});
+  visitor.setting(
+      "tokenizer", tokenizer,
+      {.help = "tokenizer.json or SentencePiece .model; relative to the data or model folder, or the working folder"});
+  visitor.setting(
+      "vocabulary", vocabulary,
+      {.help = "rows of the table, 0: one for each token of the tokenizer", .minimum = 0, .maximum = 1 << 24});
   visitor.setting("begin_id", begin_id,
                   {.help = "id read before a document, -1: as the tokenizer says", .minimum = -1, .maximum = 1 << 24});
-  visitor.setting("end_id", end_id,
-                  {.help = "id predicted behind a document, -1: as the tokenizer says", .minimum = -1, .maximum = 1 << 24});
+  visitor.setting(
+      "end_id", end_id,
+      {.help = "id predicted behind a document, -1: as the tokenizer says", .minimum = -1, .maximum = 1 << 24});
   visitor.setting("trained_rows", trained_rows,
                   {.help = "rows seen at once in training, told to other programs by export; 0: not known",
                    .minimum = 0,
@@ -33,9 +36,10 @@ TokenSegmenter::TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer, int32
   if (start_ < 0) start_ = end_;
   if (end_ < 0) end_ = start_;
   if (end_ < 0) {
-    throw_input("{}: has neither a begin nor an end symbol; a language model needs one to end documents (add a special "
-                "token such as <|endoftext|>)",
-                tokenizer_->file_name());
+    throw_input(
+        "{}: has neither a begin nor an end symbol; a language model needs one to end documents (add a special "
+        "token such as <|endoftext|>)",
+        tokenizer_->file_name());
   }
 }
 

@@ -18,7 +18,8 @@ struct TokenEncoderSettings : Settings {
   void visit(SettingsVisitor& visitor) override;
 };
 
-// Tokens of SentencePiece or tokenizer.json. Lossless for any byte string. The likelihood is that of one segmentation: a bound.
+// Tokens of SentencePiece or tokenizer.json. Lossless for any byte string. The likelihood is that of one segmentation:
+// a bound.
 class TokenSegmenter final : public Segmenter {
  public:
   // `begin_id` and `end_id`: -1 for the tokenizer's own. Throws InputError when there is no document symbol at all.

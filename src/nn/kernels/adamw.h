@@ -22,7 +22,7 @@ struct AdamWTensor {
   at::Tensor gradient;
   at::Tensor first_moment;
   at::Tensor second_moment;
-  double weight_decay = 0;           // decoupled: weight -= learning_rate * weight_decay * weight
+  double weight_decay = 0;  // decoupled: weight -= learning_rate * weight_decay * weight
   double learning_rate_factor = 1;
 };
 

@@ -19,13 +19,13 @@ struct AttentionShape {
 };
 
 struct RotaryOptions {
-  double theta = 0;        // base of the rotary angles; 0: no rotary embedding
-  bool interleaved = false; // pairs (2i, 2i+1) instead of (i, i + d/2)
+  double theta = 0;          // base of the rotary angles; 0: no rotary embedding
+  bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + d/2)
 };
 
-// Causal self-attention inside each sequence: row i sees rows j of its sequence with i - window < j <= i (exactly `window`
-// rows including itself); window 0: all earlier rows. Rotary positions count rows from the start of the sequence.
-// qkv [N, (H + 2G) d]: all query heads, then all key heads, then all value heads. Returns [N, H d].
+// Causal self-attention inside each sequence: row i sees rows j of its sequence with i - window < j <= i (exactly
+// `window` rows including itself); window 0: all earlier rows. Rotary positions count rows from the start of the
+// sequence. qkv [N, (H + 2G) d]: all query heads, then all key heads, then all value heads. Returns [N, H d].
 [[nodiscard]] at::Tensor self_attention(const at::Tensor& qkv, const Sequences& sequences, AttentionShape shape,
                                         int64_t window, RotaryOptions rotary);
 // The definition, in tensor operations; also the path for CUDA.

@@ -12,40 +12,44 @@
 // definition and its path on CUDA.
 namespace verbatim::nn {
 
-// y = x W^T (+ bias). x [N, D] in the compute type, weight [E, D] float32 (or the compute type), bias [E] float32 or undefined.
-// Returns [N, E] in the type of x. The weight's gradient is float32.
+// y = x W^T (+ bias). x [N, D] in the compute type, weight [E, D] float32 (or the compute type), bias [E] float32 or
+// undefined. Returns [N, E] in the type of x. The weight's gradient is float32.
 [[nodiscard]] at::Tensor linear(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E = {});
-[[nodiscard]] at::Tensor linear_plain(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E = {});
+[[nodiscard]] at::Tensor linear_plain(const at::Tensor& x_ND, const at::Tensor& weight_ED,
+                                      const at::Tensor& bias_E = {});
 
 // y = x * rsqrt(mean(x^2) + epsilon) * gain, float32 inside. x [N, D] float32; returns `type`.
-[[nodiscard]] at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& gain_D, double epsilon, at::ScalarType type);
+[[nodiscard]] at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& gain_D, double epsilon,
+                                  at::ScalarType type);
 [[nodiscard]] at::Tensor rms_norm_plain(const at::Tensor& x_ND, const at::Tensor& gain_D, double epsilon,
                                         at::ScalarType type);
 
 // r' = r + delta; y = rms_norm(r'). One pass over memory. residual [N, D] float32, delta [N, D] any type.
 // Returns {r' float32, y in `type`}.
 [[nodiscard]] std::pair<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& residual_ND, const at::Tensor& delta_ND,
-                                                             const at::Tensor& gain_D, double epsilon, at::ScalarType type);
-[[nodiscard]] std::pair<at::Tensor, at::Tensor> add_rms_norm_plain(const at::Tensor& residual_ND, const at::Tensor& delta_ND,
-                                                                   const at::Tensor& gain_D, double epsilon,
-                                                                   at::ScalarType type);
+                                                             const at::Tensor& gain_D, double epsilon,
+                                                             at::ScalarType type);
+[[nodiscard]] std::pair<at::Tensor, at::Tensor> add_rms_norm_plain(const at::Tensor& residual_ND,
+                                                                   const at::Tensor& delta_ND, const at::Tensor& gain_D,
+                                                                   double epsilon, at::ScalarType type);
 
 // silu(gate) * up, where gate_up [N, 2F] holds the gate in the first F columns. Returns [N, F] in the same type.
 [[nodiscard]] at::Tensor swiglu(const at::Tensor& gate_up_N2F);
 [[nodiscard]] at::Tensor swiglu_plain(const at::Tensor& gate_up_N2F);
 
-// Negative log-likelihood in nats of each row: logsumexp(logits) - logits[target]. logits [N, V] any type (float32 inside),
-// targets [N] int64 in [0, V), or -1 for rows that do not count (they give 0 and no gradient). Returns [N] float32.
-// The gradient is formed in place of the logits' storage where possible: [N, V] is kept once, not twice.
+// Negative log-likelihood in nats of each row: logsumexp(logits) - logits[target]. logits [N, V] any type (float32
+// inside), targets [N] int64 in [0, V), or -1 for rows that do not count (they give 0 and no gradient). Returns [N]
+// float32. The gradient is formed in place of the logits' storage where possible: [N, V] is kept once, not twice.
 [[nodiscard]] at::Tensor cross_entropy(const at::Tensor& logits_NV, const at::Tensor& targets_N);
 [[nodiscard]] at::Tensor cross_entropy_plain(const at::Tensor& logits_NV, const at::Tensor& targets_N);
 
-// Rows of a table: out[i] = table[index[i]]; index int64 in range, or -1 for a zero row. The backward pass adds in a fixed
-// order (bit-for-bit repeatable with threads). table [R, D] float32, index [N]; returns [N, D] float32.
+// Rows of a table: out[i] = table[index[i]]; index int64 in range, or -1 for a zero row. The backward pass adds in a
+// fixed order (bit-for-bit repeatable with threads). table [R, D] float32, index [N]; returns [N, D] float32.
 [[nodiscard]] at::Tensor gather_rows(const at::Tensor& table_RD, const at::Tensor& index_N);
 [[nodiscard]] at::Tensor gather_rows_plain(const at::Tensor& table_RD, const at::Tensor& index_N);
 
-// Sum of several rows: out[i] = sum_k table[index[i, k]]. index [N, K] int64 (-1: none). For hashed n-grams and trigrams.
+// Sum of several rows: out[i] = sum_k table[index[i, k]]. index [N, K] int64 (-1: none). For hashed n-grams and
+// trigrams.
 [[nodiscard]] at::Tensor gather_sum(const at::Tensor& table_RD, const at::Tensor& index_NK);
 [[nodiscard]] at::Tensor gather_sum_plain(const at::Tensor& table_RD, const at::Tensor& index_NK);
 
