@@ -623,8 +623,8 @@ class Prober final : public SettingsVisitor {
     names_.insert(full);
     return full;
   }
-  std::string turn(const std::string& full, std::string value) {
-    const std::string& original = originals_.try_emplace(full, std::move(value)).first->second;
+  std::string turn(const std::string& full, const std::string& value) {
+    const std::string& original = originals_.try_emplace(full, value).first->second;
     const auto forced = forced_->find(full);
     return forced == forced_->end() ? original : forced->second;
   }

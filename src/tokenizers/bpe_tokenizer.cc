@@ -31,17 +31,10 @@ constexpr std::string_view kBeginNames[] = {"<s>",
                                             "<|startoftext|>",
                                             "<|bos|>",
                                             "<|endoftext|>",
-                                            "<\xEF\xBD\x9C"
-                                            "begin\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
-constexpr std::string_view kEndNames[] = {"</s>",
-                                          "<|end_of_text|>",
-                                          "<eos>",
-                                          "[EOS]",
-                                          "<|endoftext|>",
-                                          "<|eos|>",
-                                          "<|im_end|>",
-                                          "<\xEF\xBD\x9C"
-                                          "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
+                                            "<\uFF5Cbegin\u2581of\u2581sentence\uFF5C>"};
+constexpr std::string_view kEndNames[] = {
+    "</s>",          "<|end_of_text|>", "<eos>",      "[EOS]",
+    "<|endoftext|>", "<|eos|>",         "<|im_end|>", "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"};
 
 struct StringHash {
   using is_transparent = void;
