@@ -59,7 +59,7 @@ LikelihoodResult run_likelihood(LanguageModel& model, const DocumentSource& docu
   };
   watched.interrupted = &interruption_flag();
   try {
-    const LikelihoodResult result = evaluate_likelihood(model, documents, watched);
+    LikelihoodResult result = evaluate_likelihood(model, documents, watched);
     progress.finish(fmt::format("bits per byte {:.4f}", result.bits_per_byte));
     return result;
   } catch (const EvaluationStopped&) {
