@@ -12,10 +12,12 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
 endif()
 
 # ccache trusts a precompiled header only with this sloppiness; given here so that it does not depend on the user's setup.
+# Paths below the checkout count as relative: a second checkout finds the objects of the first.
 find_program(VERBATIM_CCACHE ccache)
 if(VERBATIM_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
       ${VERBATIM_CCACHE})
 endif()
 

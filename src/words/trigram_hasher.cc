@@ -1,0 +1,1 @@
+#include "words/trigram_hasher.h"

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace verbatim {
+
+// How words become sets of ids (T-Free specification, section 2).
+struct TrigramOptions {
+  uint32_t vocabulary = 8192;     // V: ids are in [0, V)
+  uint32_t ids_per_trigram = 10;  // m
+  uint32_t shared_ids = 2;        // k: how many of the m a trigram shares with its lower-case form
+  bool whole_words = false;       // one row for each word instead of one for each trigram
+  // Strict: only ASCII letters share, and the k largest ids of the row do. Improved: any letter whose folded form has
+  // as many bytes, and ids spread over the row.
+  bool strict = false;
+};
+
+// The rows of one word: `row_keys.size()` rows of ids_per_trigram ids each.
+struct WordRows {
+  std::vector<uint64_t> row_keys;  // [T] equal keys mean equal rows, in all words
+  std::vector<int32_t> ids;        // [T * m], row after row, in stored order
+  std::vector<uint8_t> edge;       // [T] 1: the trigram begins or ends with a blank byte
+  void clear();
+};
+
+// Hashes words. Rows are computed on first use (MD5) and kept; thread safe; calls on different words run in parallel.
+class TrigramHasher {
+ public:
+  explicit TrigramHasher(TrigramOptions options);
+  ~TrigramHasher();
+
+  // Replaces `out`. The trigrams come in the order of their first occurrence. A word must not be empty.
+  void hash(std::string_view word, WordRows& out) const;
+  // Appends the ids of a word, with repetitions (what the embedding sums), and nothing else: the fast path, a table of
+  // words seen before.
+  void append_ids(std::string_view word, std::vector<int32_t>& ids) const;
+  // The row of a trigram (its three bytes as they stand in the blank-wrapped word) whose folded form is `folded`.
+  [[nodiscard]] std::span<const int32_t> row(uint32_t trigram, uint32_t folded) const;
+  [[nodiscard]] const TrigramOptions& options() const { return options_; }
+
+ private:
+  struct Impl;
+  TrigramOptions options_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace verbatim
