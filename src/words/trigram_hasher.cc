@@ -1,1 +1,237 @@
 #include "words/trigram_hasher.h"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/mix.h"
+#include "words/case_mapping.h"
+#include "words/md5.h"
+#include "words/trigram_rows.h"
+
+namespace verbatim {
+namespace {
+
+// Keys of trigram rows use 48 bits; keys of whole words have the highest bit set.
+constexpr uint64_t kWholeWordKey = uint64_t{1} << 63;
+constexpr uint64_t row_key(uint32_t trigram, uint32_t folded) { return uint64_t{folded} << 24 | trigram; }
+
+bool is_edge(uint32_t trigram) { return (trigram & 0xFF) == ' ' || trigram >> 16 == ' '; }
+
+// Section 2.3: the lower-case form of a trigram of ASCII letters and blanks; any other trigram itself.
+uint32_t fold_strictly(uint32_t trigram) {
+  uint32_t folded = 0;
+  for (int shift = 0; shift < 24; shift += 8) {
+    uint32_t byte = trigram >> shift & 0xFF;
+    const bool upper = byte >= 'A' && byte <= 'Z';
+    if (!upper && !(byte >= 'a' && byte <= 'z') && byte != ' ') return trigram;
+    if (upper) byte += 'a' - 'A';
+    folded |= byte << shift;
+  }
+  return folded;
+}
+
+bool contains(const int32_t* begin, const int32_t* end, int32_t id) { return std::find(begin, end, id) != end; }
+
+// Rows by key, computed on first use; they never move.
+class RowMemo {
+ public:
+  explicit RowMemo(size_t row_size) : row_size_(row_size) {}
+
+  // compute(int32_t* row) fills a new row; it may run twice for one key when two threads ask at the same time.
+  template <class Compute>
+  const int32_t* find(uint64_t key, Compute compute) {
+    Shard& shard = shards_[mix_bits(key) % kShards];
+    {
+      const std::shared_lock lock(shard.mutex);
+      const auto found = shard.rows.find(key);
+      if (found != shard.rows.end()) return found->second;
+    }
+    std::vector<int32_t> row(row_size_);
+    compute(row.data());
+    const std::unique_lock lock(shard.mutex);
+    const auto [place, is_new] = shard.rows.try_emplace(key, nullptr);
+    if (is_new) {
+      if (shard.used == shard.blocks.size() * kRowsPerBlock) {
+        shard.blocks.push_back(std::make_unique<int32_t[]>(kRowsPerBlock * row_size_));
+      }
+      int32_t* kept = shard.blocks.back().get() + shard.used % kRowsPerBlock * row_size_;
+      ++shard.used;
+      std::copy(row.begin(), row.end(), kept);
+      place->second = kept;
+    }
+    return place->second;
+  }
+
+ private:
+  static constexpr size_t kShards = 64;
+  static constexpr size_t kRowsPerBlock = 64;
+
+  struct Shard {
+    std::shared_mutex mutex;
+    std::unordered_map<uint64_t, const int32_t*> rows;
+    std::vector<std::unique_ptr<int32_t[]>> blocks;
+    size_t used = 0;
+  };
+  size_t row_size_;
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace
+
+void WordRows::clear() {
+  row_keys.clear();
+  ids.clear();
+  edge.clear();
+}
+
+struct TrigramHasher::Impl {
+  explicit Impl(const TrigramOptions& options)
+      : options(options),
+        trigram_rows(options.vocabulary, options.ids_per_trigram),
+        modulus(options.vocabulary),
+        memo(options.ids_per_trigram) {}
+
+  const int32_t* plain_row(uint32_t trigram) {
+    return memo.find(row_key(trigram, trigram), [&](int32_t* row) { trigram_rows.compute({&trigram, 1}, row); });
+  }
+
+  const int32_t* row(uint32_t trigram, uint32_t folded) {
+    if (trigram == folded || options.shared_ids == 0) return plain_row(trigram);
+    return memo.find(row_key(trigram, folded), [&](int32_t* row) { mix_rows(trigram, folded, row); });
+  }
+
+  void mix_rows(uint32_t trigram, uint32_t folded, int32_t* row) {
+    const size_t m = options.ids_per_trigram, shared = options.shared_ids;
+    const int32_t* own = plain_row(trigram);
+    const int32_t* common = plain_row(folded);
+    if (options.strict) {
+      std::copy(own, own + m - shared, row);
+      std::copy(common + m - shared, common + m, row + m - shared);
+      return;
+    }
+    // The same ids for every spelling of `folded`, so that spellings share with each other what they share with it.
+    std::vector<uint32_t> order;
+    shuffled_slots(folded, order);
+    for (size_t i = 0; i < shared; ++i) row[i] = common[order[i]];
+    shuffled_slots(trigram, order);
+    size_t filled = shared;
+    for (size_t i = 0; filled < m; ++i) {
+      if (!contains(row, row + shared, own[order[i]])) row[filled++] = own[order[i]];
+    }
+    std::sort(row, row + m);
+  }
+
+  // 0..m-1 in an order fixed by the trigram.
+  void shuffled_slots(uint32_t trigram, std::vector<uint32_t>& order) const {
+    order.resize(options.ids_per_trigram);
+    uint64_t state = trigram;
+    for (uint32_t i = 0; i < order.size(); ++i) {
+      state = mix_bits(state + 0x9E3779B97F4A7C15);
+      const auto place = static_cast<uint32_t>(state % (i + 1));
+      order[i] = order[place];
+      order[place] = i;
+    }
+  }
+
+  void hash_whole(std::string_view word, WordRows& out) const {
+    const uint32_t m = options.ids_per_trigram, own = m - options.shared_ids;
+    out.row_keys.push_back(kWholeWordKey | hash128(word).low);
+    out.edge.push_back(0);
+    out.ids.resize(m);
+    const std::string original = std::string(word) + "_";
+    const std::string lowered = lower_case(word) + "_lower_";
+    for (uint32_t slot = 0; slot < m; ++slot) {
+      const std::string message = slot < own ? original + std::to_string(slot) : lowered + std::to_string(slot - own);
+      out.ids[slot] = modulus(md5(message));
+      if (options.strict) continue;
+      for (uint32_t attempt = 1; contains(out.ids.data(), out.ids.data() + slot, out.ids[slot]); ++attempt) {
+        out.ids[slot] = modulus(md5(message + "_" + std::to_string(attempt)));
+      }
+    }
+  }
+
+  void hash_trigrams(std::string_view word, WordRows& out) {
+    std::string wrapped = " ";
+    wrapped.append(word).push_back(' ');
+    std::string folded;
+    const bool folds = options.shared_ids > 0 && !options.strict;
+    if (folds) fold_case_in_place(wrapped, folded);
+    for (size_t i = 0; i + 3 <= wrapped.size(); ++i) {
+      const uint32_t trigram = trigram_number(wrapped.data() + i);
+      const uint32_t folded_trigram = folds                    ? trigram_number(folded.data() + i)
+                                      : options.shared_ids > 0 ? fold_strictly(trigram)
+                                                               : trigram;
+      out.row_keys.push_back(row_key(trigram, folded_trigram));
+    }
+    keep_first(out.row_keys);
+    out.ids.reserve(out.row_keys.size() * options.ids_per_trigram);
+    for (const uint64_t key : out.row_keys) {
+      const auto trigram = static_cast<uint32_t>(key & (kTrigrams - 1));
+      const int32_t* ids = row(trigram, static_cast<uint32_t>(key >> 24));
+      out.ids.insert(out.ids.end(), ids, ids + options.ids_per_trigram);
+      out.edge.push_back(is_edge(trigram) ? 1 : 0);
+    }
+  }
+
+  // Removes all keys that stood before.
+  static void keep_first(std::vector<uint64_t>& keys) {
+    if (keys.size() <= 64) {
+      size_t kept = 0;
+      for (const uint64_t key : keys) {
+        if (std::find(keys.begin(), keys.begin() + static_cast<ptrdiff_t>(kept), key) ==
+            keys.begin() + static_cast<ptrdiff_t>(kept)) {
+          keys[kept++] = key;
+        }
+      }
+      keys.resize(kept);
+      return;
+    }
+    std::unordered_map<uint64_t, bool> seen;
+    std::erase_if(keys, [&](uint64_t key) { return !seen.try_emplace(key, true).second; });
+  }
+
+  TrigramOptions options;
+  TrigramRows trigram_rows;
+  DigestModulus modulus;
+  RowMemo memo;
+};
+
+TrigramHasher::TrigramHasher(TrigramOptions options) : options_(options) {
+  if (options.shared_ids > options.ids_per_trigram) {
+    throw_input("a trigram cannot share {} of its {} ids", options.shared_ids, options.ids_per_trigram);
+  }
+  // TrigramRows checks the rest.
+  (void)TrigramRows(options.vocabulary, options.ids_per_trigram);
+  impl_ = std::make_unique<Impl>(options);
+}
+
+TrigramHasher::~TrigramHasher() = default;
+
+void TrigramHasher::hash(std::string_view word, WordRows& out) const {
+  if (word.empty()) throw_input("an empty word has no trigrams");
+  out.clear();
+  if (options_.whole_words || word.find("<|") != std::string_view::npos) {
+    impl_->hash_whole(word, out);
+  } else {
+    impl_->hash_trigrams(word, out);
+  }
+}
+
+void TrigramHasher::append_ids(std::string_view word, std::vector<int32_t>& ids) const {
+  WordRows rows;
+  hash(word, rows);
+  ids.insert(ids.end(), rows.ids.begin(), rows.ids.end());
+}
+
+std::span<const int32_t> TrigramHasher::row(uint32_t trigram, uint32_t folded) const {
+  VERBATIM_ASSERT(trigram < kTrigrams && folded < kTrigrams);
+  return {impl_->row(trigram, folded), options_.ids_per_trigram};
+}
+
+}  // namespace verbatim

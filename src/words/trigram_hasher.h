@@ -1,9 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,8 +15,9 @@ struct TrigramOptions {
   uint32_t ids_per_trigram = 10;  // m
   uint32_t shared_ids = 2;        // k: how many of the m a trigram shares with its lower-case form
   bool whole_words = false;       // one row for each word instead of one for each trigram
-  // Strict: only ASCII letters share, and the k largest ids of the row do. Improved: any letter whose folded form has
-  // as many bytes, and ids spread over the row.
+  // Strict: only ASCII letters share, the k largest ids of the row do, and a row can hold an id twice (section 2.3).
+  // Improved: every character shares whose case folding has as many bytes, the shared ids are spread over the row, and
+  // the ids of a row are distinct.
   bool strict = false;
 };
 
@@ -29,17 +30,21 @@ struct WordRows {
 };
 
 // Hashes words. Rows are computed on first use (MD5) and kept; thread safe; calls on different words run in parallel.
+//
+// A word that contains "<|" (a marker or a special word), or every word with `whole_words`, has one row of its own
+// (section 2.4).
 class TrigramHasher {
  public:
+  // Throws InputError for options that no row can meet: V of 0 or above 2^31 - 1, m of 0 or above V, k above m.
   explicit TrigramHasher(TrigramOptions options);
   ~TrigramHasher();
 
-  // Replaces `out`. The trigrams come in the order of their first occurrence. A word must not be empty.
+  // Replaces `out`. The trigrams come in the order of their first occurrence. Throws InputError for an empty word.
   void hash(std::string_view word, WordRows& out) const;
-  // Appends the ids of a word, with repetitions (what the embedding sums), and nothing else: the fast path, a table of
-  // words seen before.
+  // Appends the ids of a word, with repetitions (what the embedding sums), and nothing else.
   void append_ids(std::string_view word, std::vector<int32_t>& ids) const;
-  // The row of a trigram (its three bytes as they stand in the blank-wrapped word) whose folded form is `folded`.
+  // The row of a trigram (the number of its three bytes as they stand in the blank-wrapped word, first byte least
+  // significant) whose case-folded form is `folded`. Valid as long as the hasher.
   [[nodiscard]] std::span<const int32_t> row(uint32_t trigram, uint32_t folded) const;
   [[nodiscard]] const TrigramOptions& options() const { return options_; }
 
