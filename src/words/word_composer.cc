@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <unordered_map>
 #include <utility>
 
@@ -86,7 +85,7 @@ std::span<const int32_t> row_behind(const TrigramHasher& hasher, WordContext con
 // One call: the values that are summed, and what was found.
 struct WordComposer::Search {
   Search(const WordComposer& composer, std::span<const float> logits, const ComposeOptions& options)
-      : composer(composer), options(options), seen(logits.size()) {
+      : composer(composer), options(options), seen(logits.size()), least_rank(options.least) {
     const float log_weight = std::log(options.positive_weight);
     values.reserve(logits.size());
     for (const float logit : logits) values.push_back(logit - log_weight);
@@ -120,6 +119,14 @@ struct WordComposer::Search {
     return place->second;
   }
 
+  double log_prior_of(std::string_view word) {
+    double sum = prior_behind(WordContext::behind(word))[kWordEnd];
+    for (size_t size = 0; size < word.size(); ++size) {
+      sum += prior_behind(WordContext::behind(word.substr(0, size)))[static_cast<uint8_t>(word[size])];
+    }
+    return sum;
+  }
+
   // The symbols worth trying behind a context.
   std::span<const uint16_t> symbols_behind(WordContext context) {
     if (composer.prior_ != nullptr && options.seen_only) return composer.prior_->continuations(context);
@@ -130,11 +137,11 @@ struct WordComposer::Search {
   }
 
   void finish(const Beginning& beginning, double log_prior) {
-    if (options.exclude != nullptr && options.exclude->find(beginning.bytes) >= 0) return;
-    if (!is_one_word(beginning.bytes)) return;
-    const float score = score_of(beginning.bytes);
     const auto rank = [&](const ComposedWord& word) { return word.score + options.prior_weight * word.log_prior; };
-    ComposedWord word = {beginning.bytes, score, log_prior};
+    ComposedWord word = {beginning.bytes, score_of(beginning.bytes), log_prior};
+    if (rank(word) < least_rank) return;
+    if (options.exclude != nullptr && options.exclude->find(word.word) >= 0) return;
+    if (!is_one_word(word.word)) return;
     const auto place = std::ranges::find_if(found, [&](const ComposedWord& other) {
       if (rank(word) != rank(other)) return rank(word) > rank(other);
       return std::pair(word.word.size(), word.word) < std::pair(other.word.size(), other.word);
@@ -151,7 +158,7 @@ struct WordComposer::Search {
     const bool has_row = !beginning.bytes.empty();  // a blank and one byte are no trigram yet
     for (const uint16_t symbol : symbols_behind(context)) {
       double log_prior = beginning.log_prior;
-      if (composer.prior_ != nullptr) log_prior += prior_behind(context)[symbol];
+      if (options.prior_weight != 0 && composer.prior_ != nullptr) log_prior += prior_behind(context)[symbol];
       if (symbol == kWordEnd) {
         if (has_row && beginning.utf8.is_complete()) finish(beginning, log_prior);
         continue;
@@ -182,8 +189,8 @@ struct WordComposer::Search {
   Words words;
   std::unordered_map<size_t, std::array<double, kWordSymbols>> priors;  // logarithms, by context
   std::vector<uint16_t> all_symbols;
-  std::vector<ComposedWord> found;                               // best first
-  double least_rank = -std::numeric_limits<double>::infinity();  // what a word must reach once enough are found
+  std::vector<ComposedWord> found;  // best first
+  double least_rank;                // what a word must reach to be kept
 };
 
 WordComposer::WordComposer(const TrigramHasher& hasher, const WordSplitter& splitter, const TrigramPrior* prior)
@@ -224,6 +231,9 @@ std::vector<ComposedWord> WordComposer::compose(std::span<const float> logits_V,
                       extension.score, extension.possible, extension.log_prior});
     }
     beam = std::move(next);
+  }
+  if (options.prior_weight == 0 && prior_ != nullptr) {  // the search did without
+    for (ComposedWord& word : search.found) word.log_prior = search.log_prior_of(word.word);
   }
   return std::move(search.found);
 }
