@@ -84,6 +84,8 @@ std::span<const int32_t> row_behind(const TrigramHasher& hasher, WordContext con
 
 // One call: the values that are summed, and what was found.
 struct WordComposer::Search {
+  static constexpr uint32_t kRowSumBits = 14;
+
   Search(const WordComposer& composer, std::span<const float> logits, const ComposeOptions& options)
       : composer(composer), options(options), seen(logits.size()), least_rank(options.least) {
     const float log_weight = std::log(options.positive_weight);
@@ -108,6 +110,28 @@ struct WordComposer::Search {
     words.clear();
     composer.splitter_.split(word, words);
     return words.list.size() == 1 && words.list[0].text == word;
+  }
+
+  // Sums of the values of one row, and of those above 0.
+  struct RowSum {
+    uint32_t trigram = ~uint32_t{0};
+    float all = 0;
+    float positive = 0;
+  };
+
+  // Beginnings of a beam are alike and ask for the same rows: a table with one place per trigram, a newer one replaces
+  // an older one.
+  const RowSum& row_sum(WordContext context, uint8_t byte) {
+    const uint32_t trigram = pack(context.first, context.second, byte);
+    RowSum& sum = row_sums[trigram * 0x9E3779B1U >> (32 - kRowSumBits)];
+    if (sum.trigram == trigram) return sum;
+    sum = {trigram, 0, 0};
+    for (const int32_t id : row_behind(composer.hasher_, context, byte)) {
+      const float value = values[static_cast<size_t>(id)];
+      sum.all += value;
+      sum.positive += std::max(value, 0.0F);
+    }
+    return sum;
   }
 
   const std::array<double, kWordSymbols>& prior_behind(WordContext context) {
@@ -167,11 +191,9 @@ struct WordComposer::Search {
       if (byte == ' ' || !beginning.utf8.allows(byte) || beginning.bytes.size() == options.longest) continue;
       Extension extension = {parent, byte, beginning.score, beginning.possible, log_prior, 0};
       if (has_row && !has_trigram(beginning.bytes, context, byte)) {
-        for (const int32_t id : row_behind(composer.hasher_, context, symbol)) {
-          const float value = values[static_cast<size_t>(id)];
-          extension.score += value;
-          extension.possible -= std::max(value, 0.0F);
-        }
+        const RowSum& row = row_sum(context, byte);
+        extension.score += row.all;
+        extension.possible -= row.positive;
       }
       extension.rank = extension.score + options.prior_weight * log_prior;
       // Ids that several trigrams share were taken off `possible` twice, so it can fall below 0.
@@ -187,6 +209,7 @@ struct WordComposer::Search {
   uint32_t round = 0;
   WordRows rows;
   Words words;
+  std::vector<RowSum> row_sums = std::vector<RowSum>(size_t{1} << kRowSumBits);
   std::unordered_map<size_t, std::array<double, kWordSymbols>> priors;  // logarithms, by context
   std::vector<uint16_t> all_symbols;
   std::vector<ComposedWord> found;  // best first
