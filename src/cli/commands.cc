@@ -24,6 +24,7 @@ struct NameAndSummary {
 // All commands there may be; those whose file exists are in the table.
 constexpr NameAndSummary kSummaries[] = {
     {"prepare", "turns text files into memory maps for training"},
+    {"dictionary", "makes the list of words that a T-Free model can write"},
     {"train", "trains a model, or goes on training it"},
     {"eval", "measures a model: bits per byte and more"},
     {"generate", "writes text with a model"},

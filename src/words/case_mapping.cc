@@ -6,6 +6,7 @@
 #include <array>
 
 #include "text/utf8.h"
+#include "words/unicode_category.h"
 
 namespace verbatim {
 namespace {
@@ -54,11 +55,9 @@ constexpr std::array<Range, 15> kInsideWords = {{{0x27, 0x27},
                                                  {0xFF07, 0xFF07},
                                                  {0xFF0E, 0xFF0E}}};
 
-utf8proc_category_t category(char32_t value) { return utf8proc_category(static_cast<utf8proc_int32_t>(value)); }
-
 // The property Cased.
 bool is_cased(char32_t value) {
-  switch (category(value)) {
+  switch (unicode_category(value)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
@@ -70,7 +69,7 @@ bool is_cased(char32_t value) {
 
 // The property Case_Ignorable.
 bool is_case_ignorable(char32_t value) {
-  switch (category(value)) {
+  switch (unicode_category(value)) {
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:

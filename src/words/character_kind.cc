@@ -1,9 +1,9 @@
 #include "words/character_kind.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <map>
+
+#include "words/unicode_category.h"
 
 namespace verbatim {
 namespace {
@@ -140,7 +140,11 @@ CharacterKind find(const KindRange (&ranges)[N], char32_t value, CharacterKind o
 CharacterKind kind_of(char32_t value) {
   const CharacterKind joiner = find(kJoiners, value, kOther);
   if (joiner != kOther) return joiner;
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(value))) {
+  switch (unicode_category(value)) {
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CS:
+      return kOther;
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:

@@ -18,15 +18,6 @@
 namespace verbatim {
 namespace {
 
-// The text of the word as it is hashed, or nothing when the entry is not exactly one word.
-std::string_view only_word(std::string_view entry, const WordSplitter& splitter, Words& scratch) {
-  const std::vector<std::string>& own_specials = splitter.options().special_words;
-  if (is_special_word(entry) || std::ranges::find(own_specials, entry) != own_specials.end()) return entry;
-  scratch.clear();
-  splitter.split(entry, scratch);
-  return scratch.list.size() == 1 ? scratch.list[0].text : std::string_view();
-}
-
 // Numbers the different row keys in the order of their first occurrence.
 struct MixedHash {
   size_t operator()(uint64_t key) const { return mix_bits(key); }
@@ -105,7 +96,7 @@ void Dictionary::add_texts(const WordCounts& words) {
   slots_.assign(slots, 0);
   Words scratch;
   for (const auto& [entry, count] : words) {
-    const std::string_view word = only_word(entry, splitter_, scratch);
+    const std::string_view word = single_word(entry, splitter_, scratch);
     if (word.empty()) {
       ++rejected_;
       continue;

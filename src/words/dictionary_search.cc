@@ -9,7 +9,8 @@
 namespace verbatim {
 namespace {
 
-constexpr size_t kBatch = 8;  // vectors that are summed side by side: one cache line of 32 bytes for each entry
+constexpr size_t kBatch = 8;       // vectors that are summed side by side: one cache line of 32 bytes for each entry
+constexpr size_t kStretch = 1024;  // words that are summed and then scored, while their sums are in the nearest cache
 constexpr float kLargestLogit = 1e30F;  // sums over any number of ids stay finite
 
 bool is_better(const ScoredWord& a, const ScoredWord& b) {
@@ -21,11 +22,11 @@ class BestWords {
  public:
   explicit BestWords(size_t n) : n_(n) { kept_.reserve(n); }
 
-  void add(std::span<const float> scores, std::span<const uint32_t> order, size_t first_index) {
+  void add(std::span<const float> scores, std::span<const uint32_t> indexes, size_t first_index) {
     if (n_ == 0) return;
-    for (size_t place = 0; place < order.size(); ++place) {
-      if (scores[place] < least_) continue;
-      const ScoredWord word = {first_index + order[place], scores[place]};
+    for (size_t i = 0; i < indexes.size(); ++i) {
+      if (scores[i] < least_) continue;
+      const ScoredWord word = {first_index + indexes[i], scores[i]};
       if (kept_.size() == n_) {
         if (!is_better(word, kept_.front())) continue;
         std::pop_heap(kept_.begin(), kept_.end(), is_better);
@@ -111,7 +112,7 @@ void DictionarySearch::sum_entries(const Dictionary& part, const ScoreOptions& o
   const size_t rows = part.row_is_edge_.size();
   const size_t used = rows + part.repetitions_.size();
   entries_.resize(std::max(part.row_sums_.padded_size(), used + 1) * kWidth);
-  part.row_sums_.sum<kWidth>(values_.data(), entries_.data());
+  part.row_sums_.sum<kWidth>(values_.data(), 0, part.row_sums_.padded_size(), entries_.data());
   if (options.edge_weight != 1) {
     for (size_t row = 0; row < rows; ++row) {
       if (part.row_is_edge_[row] == 0) continue;
@@ -152,17 +153,20 @@ void DictionarySearch::score_block(std::span<const float> logits_BV, size_t firs
     const Dictionary& dictionary = *part.dictionary;
     if (dictionary.size() == 0) continue;
     sum_entries<kWidth>(dictionary, options);
-    sums_.resize(dictionary.word_sums_.padded_size() * kWidth);
-    dictionary.word_sums_.sum<kWidth>(entries_.data(), sums_.data());
-    for (size_t b = 0; b < rows; ++b) {
-      std::span<float> column(sums_.data(), dictionary.size());
-      if constexpr (kWidth > 1) {
-        column_.resize(dictionary.size());
-        for (size_t i = 0; i < column_.size(); ++i) column_[i] = sums_[i * kWidth + b];
-        column = column_;
+    const std::span<const uint32_t> order = dictionary.word_sums_.order();
+    for (size_t begin = 0; begin < order.size(); begin += kStretch) {
+      const size_t words = std::min(kStretch, order.size() - begin);
+      const size_t padded_end = std::min(begin + kStretch, dictionary.word_sums_.padded_size());
+      sums_.resize(kStretch * kWidth);
+      column_.resize(kStretch);
+      dictionary.word_sums_.sum<kWidth>(entries_.data(), begin, padded_end, sums_.data());
+      for (size_t b = 0; b < rows; ++b) {
+        for (size_t i = 0; i < words; ++i) column_[i] = sums_[i * kWidth + b];
+        const std::span<float> scores = std::span(column_).first(words);
+        finish_scores(scores, std::span(dictionary.inverse_ids_).subspan(begin),
+                      std::span(dictionary.inverse_other_ids_).subspan(begin), options.variant, totals[b]);
+        receive(first_row + b, part, order.subspan(begin, words), scores);
       }
-      finish_scores(column, dictionary.inverse_ids_, dictionary.inverse_other_ids_, options.variant, totals[b]);
-      receive(first_row + b, part, column);
     }
   }
 }
@@ -182,11 +186,11 @@ void DictionarySearch::score(std::span<const float> logits_BV, size_t batch, con
 void DictionarySearch::score_batch(std::span<const float> logits_BV, size_t batch, const ScoreOptions& options,
                                    std::vector<float>& scores_BK) {
   scores_BK.resize(batch * size_);
-  score(logits_BV, batch, options, [&](size_t row, const Part& part, std::span<const float> scores) {
-    const std::span<const uint32_t> order = part.dictionary->word_sums_.order();
-    float* target = scores_BK.data() + row * size_ + part.first_index;
-    for (size_t place = 0; place < order.size(); ++place) target[order[place]] = scores[place];
-  });
+  score(logits_BV, batch, options,
+        [&](size_t row, const Part& part, std::span<const uint32_t> indexes, std::span<const float> scores) {
+          float* target = scores_BK.data() + row * size_ + part.first_index;
+          for (size_t i = 0; i < indexes.size(); ++i) target[indexes[i]] = scores[i];
+        });
   for (size_t row = 0; row < batch; ++row) {
     for (const size_t index : options.black_list) {
       scores_BK[row * size_ + index] = -std::numeric_limits<float>::infinity();
@@ -204,9 +208,10 @@ std::vector<std::vector<ScoredWord>> DictionarySearch::best_batch(std::span<cons
   n = std::min(n, size_);
   // Black-listed words are among the candidates and leave them at the end.
   std::vector<BestWords> best(batch, BestWords(std::min(size_, n + options.black_list.size())));
-  score(logits_BV, batch, options, [&](size_t row, const Part& part, std::span<const float> scores) {
-    best[row].add(scores, part.dictionary->word_sums_.order(), part.first_index);
-  });
+  score(logits_BV, batch, options,
+        [&](size_t row, const Part& part, std::span<const uint32_t> indexes, std::span<const float> scores) {
+          best[row].add(scores, indexes, part.first_index);
+        });
   std::vector<std::vector<ScoredWord>> results;
   for (BestWords& kept : best) {
     std::vector<ScoredWord>& words = results.emplace_back(kept.take());

@@ -70,8 +70,9 @@ class DictionarySearch {
     const Dictionary* dictionary;
     size_t first_index;  // of its words in the results
   };
-  // Receives the scores of one part for one vector, in the order of its word_sums_.
-  using Receiver = std::function<void(size_t row, const Part& part, std::span<const float> scores)>;
+  // Receives the scores of some words of one part for one vector: `indexes` are those of the words in the part.
+  using Receiver = std::function<void(size_t row, const Part& part, std::span<const uint32_t> indexes,
+                                      std::span<const float> scores)>;
 
   void score(std::span<const float> logits_BV, size_t batch, const ScoreOptions& options, const Receiver& receive);
   template <size_t kBatch>
@@ -84,8 +85,8 @@ class DictionarySearch {
   size_t size_ = 0;
   std::vector<float> values_;   // [V + 1, batch] what is summed: activations or logits; the last row is 0
   std::vector<float> entries_;  // [R + C + 1, batch] sums of rows, and of repetitions; the last row is 0
-  std::vector<float> sums_;     // [words, batch]
-  std::vector<float> column_;   // [words] one column of it
+  std::vector<float> sums_;     // [some words, batch]
+  std::vector<float> column_;   // [some words] one column of it
 };
 
 // Turns scores into the logarithms of their softmax (natural logarithm). At least one score must be finite; the others

@@ -75,19 +75,22 @@ ListSums::ListSums(std::span<const uint64_t> begins, std::span<const uint32_t> i
 }
 
 template <size_t kBatch>
-void ListSums::sum(const float* table, float* sums) const {
+void ListSums::sum(const float* table, size_t first_place, size_t end_place, float* sums) const {
+  if (first_place == end_place) return;
+  const std::span<const uint64_t> tile_begins =
+      std::span(tile_begins_).subspan(first_place / kLanes, (end_place - first_place) / kLanes + 1);
   std::visit(
       [&](const auto& indexes) {
         if constexpr (kBatch == 1) {
-          sum_tiles(indexes.data(), tile_begins_, table, sums);
+          sum_tiles(indexes.data(), tile_begins, table, sums);
         } else {
-          sum_columns<kBatch>(indexes.data(), tile_begins_, table, sums);
+          sum_columns<kBatch>(indexes.data(), tile_begins, table, sums);
         }
       },
       indexes_);
 }
 
-template void ListSums::sum<1>(const float*, float*) const;
-template void ListSums::sum<8>(const float*, float*) const;
+template void ListSums::sum<1>(const float*, size_t, size_t, float*) const;
+template void ListSums::sum<8>(const float*, size_t, size_t, float*) const;
 
 }  // namespace verbatim

@@ -26,10 +26,11 @@ class ListSums {
   // Number of lists, rounded up to whole tiles: the length of the results.
   [[nodiscard]] size_t padded_size() const { return tile_begins_.empty() ? 0 : (tile_begins_.size() - 1) * kLanes; }
 
-  // sums[place] = sum of table[index]; table has padding + 1 entries, sums padded_size(). `kBatch` tables at once:
-  // table is [padding + 1, kBatch], sums [padded_size(), kBatch], each column exactly as if it were alone.
+  // Of places [first_place, end_place), both multiples of kLanes and at most padded_size():
+  // sums[place - first_place] = sum of table[index]; the table has padding + 1 entries. `kBatch` tables at once: table
+  // is [padding + 1, kBatch], sums [places, kBatch], each column exactly as if it were alone.
   template <size_t kBatch>
-  void sum(const float* table, float* sums) const;
+  void sum(const float* table, size_t first_place, size_t end_place, float* sums) const;
 
  private:
   std::vector<uint32_t> order_;

@@ -12,10 +12,14 @@
 #include "base/mix.h"
 #include "words/case_mapping.h"
 #include "words/md5.h"
+#include "words/seen_words.h"
 #include "words/trigram_rows.h"
+#include "words/trigram_table.h"
 
 namespace verbatim {
 namespace {
+
+constexpr uint64_t kLargestCache = uint64_t{1} << 35;
 
 // Keys of trigram rows use 48 bits; keys of whole words have the highest bit set.
 constexpr uint64_t kWholeWordKey = uint64_t{1} << 63;
@@ -90,15 +94,28 @@ void WordRows::clear() {
   edge.clear();
 }
 
+void IdLists::clear() {
+  list.clear();
+  storage.clear();
+}
+
 struct TrigramHasher::Impl {
-  explicit Impl(const TrigramOptions& options)
+  Impl(const TrigramOptions& options, std::shared_ptr<const TrigramTable> table)
       : options(options),
+        table(std::move(table)),
         trigram_rows(options.vocabulary, options.ids_per_trigram),
         modulus(options.vocabulary),
-        memo(options.ids_per_trigram) {}
+        memo(options.ids_per_trigram),
+        seen(options.ids_per_trigram, options.cache_bytes) {}
 
   const int32_t* plain_row(uint32_t trigram) {
-    return memo.find(row_key(trigram, trigram), [&](int32_t* row) { trigram_rows.compute({&trigram, 1}, row); });
+    return memo.find(row_key(trigram, trigram), [&](int32_t* row) {
+      if (table != nullptr) {
+        table->read_row(trigram, row);
+      } else {
+        trigram_rows.compute({&trigram, 1}, row);
+      }
+    });
   }
 
   const int32_t* row(uint32_t trigram, uint32_t folded) {
@@ -137,6 +154,25 @@ struct TrigramHasher::Impl {
       order[i] = order[place];
       order[place] = i;
     }
+  }
+
+  // The rows of a word, without looking it up. Replaces `out`.
+  void compute(std::string_view word, WordRows& out) {
+    if (word.empty()) throw_input("an empty word has no trigrams");
+    out.clear();
+    if (options.whole_words || word.find("<|") != std::string_view::npos) {
+      hash_whole(word, out);
+    } else {
+      hash_trigrams(word, out);
+    }
+  }
+
+  // The ids of a word that is not among those seen before, which it joins if there is room; otherwise they stand in
+  // `rows`.
+  std::span<const int32_t> learn(std::string_view word, uint64_t hash, WordRows& rows) {
+    compute(word, rows);
+    const std::span<const int32_t> kept = seen.insert(word, hash, rows.ids, rows.row_keys, rows.edge);
+    return kept.empty() ? rows.ids : kept;
   }
 
   void hash_whole(std::string_view word, WordRows& out) const {
@@ -197,36 +233,75 @@ struct TrigramHasher::Impl {
   }
 
   TrigramOptions options;
+  std::shared_ptr<const TrigramTable> table;
   TrigramRows trigram_rows;
   DigestModulus modulus;
   RowMemo memo;
+  SeenWords seen;
 };
 
-TrigramHasher::TrigramHasher(TrigramOptions options) : options_(options) {
+TrigramHasher::TrigramHasher(TrigramOptions options, std::shared_ptr<const TrigramTable> table) : options_(options) {
   if (options.shared_ids > options.ids_per_trigram) {
     throw_input("a trigram cannot share {} of its {} ids", options.shared_ids, options.ids_per_trigram);
   }
-  // TrigramRows checks the rest.
-  (void)TrigramRows(options.vocabulary, options.ids_per_trigram);
-  impl_ = std::make_unique<Impl>(options);
+  if (table != nullptr &&
+      (table->vocabulary() != options.vocabulary || table->ids_per_trigram() != options.ids_per_trigram)) {
+    throw_input("the table of trigrams has {} ids of {} in a row, the model {} of {}; write one for this model",
+                table->ids_per_trigram(), table->vocabulary(), options.ids_per_trigram, options.vocabulary);
+  }
+  if (options.cache_bytes > kLargestCache) {
+    throw_input("a cache of {} bytes is too large; at most {}", options.cache_bytes, kLargestCache);
+  }
+  impl_ = std::make_unique<Impl>(options, std::move(table));
 }
 
 TrigramHasher::~TrigramHasher() = default;
 
 void TrigramHasher::hash(std::string_view word, WordRows& out) const {
-  if (word.empty()) throw_input("an empty word has no trigrams");
-  out.clear();
-  if (options_.whole_words || word.find("<|") != std::string_view::npos) {
-    impl_->hash_whole(word, out);
-  } else {
-    impl_->hash_trigrams(word, out);
+  const uint64_t hash = hash_seen_word(word);
+  SeenWords::Entry entry;
+  if (!impl_->seen.find(word, hash, entry)) {
+    (void)impl_->learn(word, hash, out);
+    return;
   }
+  out.ids.assign(entry.ids().begin(), entry.ids().end());
+  out.row_keys.assign(entry.row_keys().begin(), entry.row_keys().end());
+  out.edge.assign(entry.edge().begin(), entry.edge().end());
 }
 
 void TrigramHasher::append_ids(std::string_view word, std::vector<int32_t>& ids) const {
+  const uint64_t hash = hash_seen_word(word);
+  std::span<const int32_t> known = impl_->seen.find_ids(word, hash);
   WordRows rows;
-  hash(word, rows);
-  ids.insert(ids.end(), rows.ids.begin(), rows.ids.end());
+  if (known.empty()) known = impl_->learn(word, hash, rows);
+  ids.insert(ids.end(), known.begin(), known.end());
+}
+
+void TrigramHasher::append_lists(std::span<const Word> words, IdLists& out) const {
+  // Memory is asked for some words ahead, since entries lie anywhere in the table.
+  constexpr size_t kBlock = 32;
+  std::array<uint64_t, kBlock> hashes;
+  WordRows rows;
+  const size_t old_size = out.list.size();
+  out.list.resize(old_size + words.size());
+  std::span<const int32_t>* next = out.list.data() + old_size;
+  for (size_t begin = 0; begin < words.size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, words.size() - begin);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = hash_seen_word(words[begin + i].text);
+      impl_->seen.prefetch_slot(hashes[i]);
+    }
+    for (size_t i = 0; i < count; ++i) impl_->seen.prefetch_entry(hashes[i]);
+    for (size_t i = 0; i < count; ++i) {
+      const std::string_view word = words[begin + i].text;
+      std::span<const int32_t> ids = impl_->seen.find_ids(word, hashes[i]);
+      if (ids.empty()) {
+        ids = impl_->learn(word, hashes[i], rows);
+        if (ids.data() == rows.ids.data()) ids = out.storage.emplace_back(std::move(rows.ids));
+      }
+      *next++ = ids;
+    }
+  }
 }
 
 std::span<const int32_t> TrigramHasher::row(uint32_t trigram, uint32_t folded) const {

@@ -2,12 +2,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "words/word_splitter.h"
+
 namespace verbatim {
+
+class TrigramTable;
 
 // How words become sets of ids (T-Free specification, section 2).
 struct TrigramOptions {
@@ -19,6 +24,7 @@ struct TrigramOptions {
   // Improved: every character shares whose case folding has as many bytes, the shared ids are spread over the row, and
   // the ids of a row are distinct.
   bool strict = false;
+  uint64_t cache_bytes = uint64_t{128} << 20;  // for the ids of words seen before; 0: none
 };
 
 // The rows of one word: `row_keys.size()` rows of ids_per_trigram ids each.
@@ -29,6 +35,14 @@ struct WordRows {
   void clear();
 };
 
+// The ids of several words: views into the hasher's table of words seen before, or into `storage`. They are valid as
+// long as the hasher and this object are, and nothing is copied for a word that was seen before.
+struct IdLists {
+  std::vector<std::span<const int32_t>> list;
+  std::deque<std::vector<int32_t>> storage;
+  void clear();
+};
+
 // Hashes words. Rows are computed on first use (MD5) and kept; thread safe; calls on different words run in parallel.
 //
 // A word that contains "<|" (a marker or a special word), or every word with `whole_words`, has one row of its own
@@ -36,13 +50,16 @@ struct WordRows {
 class TrigramHasher {
  public:
   // Throws InputError for options that no row can meet: V of 0 or above 2^31 - 1, m of 0 or above V, k above m.
-  explicit TrigramHasher(TrigramOptions options);
+  // `table`: where rows are read instead of computed. Throws InputError when it has another size.
+  explicit TrigramHasher(TrigramOptions options, std::shared_ptr<const TrigramTable> table = nullptr);
   ~TrigramHasher();
 
   // Replaces `out`. The trigrams come in the order of their first occurrence. Throws InputError for an empty word.
   void hash(std::string_view word, WordRows& out) const;
   // Appends the ids of a word, with repetitions (what the embedding sums), and nothing else.
   void append_ids(std::string_view word, std::vector<int32_t>& ids) const;
+  // The list of ids of each word, appended in order; the same ids as append_ids. The fastest way from text to ids.
+  void append_lists(std::span<const Word> words, IdLists& out) const;
   // The row of a trigram (the number of its three bytes as they stand in the blank-wrapped word, first byte least
   // significant) whose case-folded form is `folded`. Valid as long as the hasher.
   [[nodiscard]] std::span<const int32_t> row(uint32_t trigram, uint32_t folded) const;

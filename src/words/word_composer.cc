@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <unordered_map>
 #include <utility>
 
@@ -85,8 +84,10 @@ std::span<const int32_t> row_behind(const TrigramHasher& hasher, WordContext con
 
 // One call: the values that are summed, and what was found.
 struct WordComposer::Search {
+  static constexpr uint32_t kRowSumBits = 14;
+
   Search(const WordComposer& composer, std::span<const float> logits, const ComposeOptions& options)
-      : composer(composer), options(options), seen(logits.size()) {
+      : composer(composer), options(options), seen(logits.size()), least_rank(options.least) {
     const float log_weight = std::log(options.positive_weight);
     values.reserve(logits.size());
     for (const float logit : logits) values.push_back(logit - log_weight);
@@ -111,6 +112,28 @@ struct WordComposer::Search {
     return words.list.size() == 1 && words.list[0].text == word;
   }
 
+  // Sums of the values of one row, and of those above 0.
+  struct RowSum {
+    uint32_t trigram = ~uint32_t{0};
+    float all = 0;
+    float positive = 0;
+  };
+
+  // Beginnings of a beam are alike and ask for the same rows: a table with one place per trigram, a newer one replaces
+  // an older one.
+  const RowSum& row_sum(WordContext context, uint8_t byte) {
+    const uint32_t trigram = pack(context.first, context.second, byte);
+    RowSum& sum = row_sums[trigram * 0x9E3779B1U >> (32 - kRowSumBits)];
+    if (sum.trigram == trigram) return sum;
+    sum = {trigram, 0, 0};
+    for (const int32_t id : row_behind(composer.hasher_, context, byte)) {
+      const float value = values[static_cast<size_t>(id)];
+      sum.all += value;
+      sum.positive += std::max(value, 0.0F);
+    }
+    return sum;
+  }
+
   const std::array<double, kWordSymbols>& prior_behind(WordContext context) {
     const auto [place, is_new] = priors.try_emplace(context.number());
     if (is_new) {
@@ -118,6 +141,14 @@ struct WordComposer::Search {
       for (double& probability : place->second) probability = std::log(probability);
     }
     return place->second;
+  }
+
+  double log_prior_of(std::string_view word) {
+    double sum = prior_behind(WordContext::behind(word))[kWordEnd];
+    for (size_t size = 0; size < word.size(); ++size) {
+      sum += prior_behind(WordContext::behind(word.substr(0, size)))[static_cast<uint8_t>(word[size])];
+    }
+    return sum;
   }
 
   // The symbols worth trying behind a context.
@@ -130,11 +161,11 @@ struct WordComposer::Search {
   }
 
   void finish(const Beginning& beginning, double log_prior) {
-    if (options.exclude != nullptr && options.exclude->find(beginning.bytes) >= 0) return;
-    if (!is_one_word(beginning.bytes)) return;
-    const float score = score_of(beginning.bytes);
     const auto rank = [&](const ComposedWord& word) { return word.score + options.prior_weight * word.log_prior; };
-    ComposedWord word = {beginning.bytes, score, log_prior};
+    ComposedWord word = {beginning.bytes, score_of(beginning.bytes), log_prior};
+    if (rank(word) < least_rank) return;
+    if (options.exclude != nullptr && options.exclude->find(word.word) >= 0) return;
+    if (!is_one_word(word.word)) return;
     const auto place = std::ranges::find_if(found, [&](const ComposedWord& other) {
       if (rank(word) != rank(other)) return rank(word) > rank(other);
       return std::pair(word.word.size(), word.word) < std::pair(other.word.size(), other.word);
@@ -151,7 +182,7 @@ struct WordComposer::Search {
     const bool has_row = !beginning.bytes.empty();  // a blank and one byte are no trigram yet
     for (const uint16_t symbol : symbols_behind(context)) {
       double log_prior = beginning.log_prior;
-      if (composer.prior_ != nullptr) log_prior += prior_behind(context)[symbol];
+      if (options.prior_weight != 0 && composer.prior_ != nullptr) log_prior += prior_behind(context)[symbol];
       if (symbol == kWordEnd) {
         if (has_row && beginning.utf8.is_complete()) finish(beginning, log_prior);
         continue;
@@ -160,11 +191,9 @@ struct WordComposer::Search {
       if (byte == ' ' || !beginning.utf8.allows(byte) || beginning.bytes.size() == options.longest) continue;
       Extension extension = {parent, byte, beginning.score, beginning.possible, log_prior, 0};
       if (has_row && !has_trigram(beginning.bytes, context, byte)) {
-        for (const int32_t id : row_behind(composer.hasher_, context, symbol)) {
-          const float value = values[static_cast<size_t>(id)];
-          extension.score += value;
-          extension.possible -= std::max(value, 0.0F);
-        }
+        const RowSum& row = row_sum(context, byte);
+        extension.score += row.all;
+        extension.possible -= row.positive;
       }
       extension.rank = extension.score + options.prior_weight * log_prior;
       // Ids that several trigrams share were taken off `possible` twice, so it can fall below 0.
@@ -180,10 +209,11 @@ struct WordComposer::Search {
   uint32_t round = 0;
   WordRows rows;
   Words words;
+  std::vector<RowSum> row_sums = std::vector<RowSum>(size_t{1} << kRowSumBits);
   std::unordered_map<size_t, std::array<double, kWordSymbols>> priors;  // logarithms, by context
   std::vector<uint16_t> all_symbols;
-  std::vector<ComposedWord> found;                               // best first
-  double least_rank = -std::numeric_limits<double>::infinity();  // what a word must reach once enough are found
+  std::vector<ComposedWord> found;  // best first
+  double least_rank;                // what a word must reach to be kept
 };
 
 WordComposer::WordComposer(const TrigramHasher& hasher, const WordSplitter& splitter, const TrigramPrior* prior)
@@ -224,6 +254,9 @@ std::vector<ComposedWord> WordComposer::compose(std::span<const float> logits_V,
                       extension.score, extension.possible, extension.log_prior});
     }
     beam = std::move(next);
+  }
+  if (options.prior_weight == 0 && prior_ != nullptr) {  // the search did without
+    for (ComposedWord& word : search.found) word.log_prior = search.log_prior_of(word.word);
   }
   return std::move(search.found);
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,12 +16,15 @@
 namespace verbatim {
 
 struct ComposeOptions {
-  size_t beam = 64;                     // beginnings of words that are kept for each length
-  size_t longest = 32;                  // bytes of a word
-  size_t results = 8;                   // words to return at most
-  float positive_weight = 1;            // P of the training loss, above 0
-  double prior_weight = 0;              // the logarithm of the prior, times this, is added when words are ranked
-  bool seen_only = true;                // with a prior: only trigrams that words of its dictionary have
+  size_t beam = 64;           // beginnings of words that are kept for each length
+  size_t longest = 32;        // bytes of a word
+  size_t results = 8;         // words to return at most
+  float positive_weight = 1;  // P of the training loss, above 0
+  double prior_weight = 0;    // the logarithm of the prior, times this, is added when words are ranked
+  bool seen_only = true;      // with a prior: only trigrams that words of its dictionary have
+  // Words must reach this much (score + prior_weight * log_prior), for instance the score of the best dictionary word:
+  // the nearer to what there is to find, the sooner the search ends.
+  double least = -std::numeric_limits<double>::infinity();
   const Dictionary* exclude = nullptr;  // words it holds are not returned
 };
 

@@ -88,6 +88,19 @@ std::span<const std::string_view> special_words() { return kSpecialWords; }
 
 bool is_special_word(std::string_view word) { return std::ranges::find(kSpecialWords, word) != kSpecialWords.end(); }
 
+std::string_view single_word(std::string_view entry, const WordSplitter& splitter, Words& scratch) {
+  const std::vector<std::string>& own_specials = splitter.options().special_words;
+  if (is_special_word(entry) || std::ranges::find(own_specials, entry) != own_specials.end()) return entry;
+  scratch.clear();
+  splitter.split(entry, scratch);
+  return scratch.list.size() == 1 ? scratch.list[0].text : std::string_view();
+}
+
+size_t remove_unusable_words(WordCounts& words, const WordSplitter& splitter) {
+  Words scratch;
+  return std::erase_if(words, [&](const auto& entry) { return single_word(entry.first, splitter, scratch).empty(); });
+}
+
 WordCounts add_counters(std::span<const WordCounts> counters) {
   std::unordered_map<std::string_view, size_t> place_of;
   WordCounts sum;

@@ -20,6 +20,14 @@ namespace verbatim {
 [[nodiscard]] std::span<const std::string_view> special_words();
 [[nodiscard]] bool is_special_word(std::string_view word);
 
+// The word that an entry of a dictionary is: the text that the splitter makes of it, or nothing when that is not
+// exactly one word. The 16 special words and those of the splitter's options stand for themselves. The view points into
+// `entry` or into `scratch`.
+[[nodiscard]] std::string_view single_word(std::string_view entry, const WordSplitter& splitter, Words& scratch);
+
+// Takes out the entries that are not exactly one word; returns how many they were.
+size_t remove_unusable_words(WordCounts& words, const WordSplitter& splitter);
+
 // Adds counters up: words in the order of their first occurrence, those that come to 0 left out.
 [[nodiscard]] WordCounts add_counters(std::span<const WordCounts> counters);
 

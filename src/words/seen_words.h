@@ -1,0 +1,167 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+
+namespace verbatim {
+
+// A quick, well-spread hash of a short string; only for tables in memory.
+[[nodiscard]] inline uint64_t hash_seen_word(std::string_view word) {
+  const auto mix = [](uint64_t a, uint64_t b) {
+    const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  };
+  const auto load = [](const char* data, auto number) {
+    std::memcpy(&number, data, sizeof number);
+    return static_cast<uint64_t>(number);
+  };
+  constexpr uint64_t kFirst = 0x9E3779B97F4A7C15, kSecond = 0xD6E8FEB86659FD93, kThird = 0xA0761D6478BD642F;
+  const char* data = word.data();
+  const size_t size = word.size();
+  uint64_t state = kFirst ^ size;
+  // The last loads overlap the ones before, so that none has a variable length.
+  if (size >= 8) {
+    for (size_t i = 0; i + 8 < size; i += 8) state = mix(state ^ load(data + i, uint64_t{}), kSecond);
+    return mix(state ^ load(data + size - 8, uint64_t{}), kThird);
+  }
+  if (size >= 4) return mix(state ^ (load(data, uint32_t{}) << 32 | load(data + size - 4, uint32_t{})), kThird);
+  if (size == 0) return state;
+  return mix(
+      state ^ (load(data, uint8_t{}) << 16 | load(data + size / 2, uint8_t{}) << 8 | load(data + size - 1, uint8_t{})),
+      kThird);
+}
+
+// The rows of words seen before: reading takes no lock, writing does. What is in stays and never moves; when the room
+// is used up, new words are left out. Memory is touched only as far as it is used.
+class SeenWords {
+ public:
+  static constexpr size_t kLongestWord = 256;  // bytes
+
+  // Rows have `row_size` ids each. `max_bytes` at most 32 GiB; 0: keeps nothing.
+  SeenWords(size_t row_size, size_t max_bytes);
+
+  // A word as it is kept.
+  class Entry {
+   public:
+    [[nodiscard]] std::span<const int32_t> ids() const { return {ids_, rows_ * row_size_}; }
+    [[nodiscard]] std::span<const uint64_t> row_keys() const { return {keys_, rows_}; }
+    [[nodiscard]] std::span<const uint8_t> edge() const { return {edge_, rows_}; }
+
+   private:
+    friend class SeenWords;
+    const int32_t* ids_ = nullptr;
+    const uint64_t* keys_ = nullptr;
+    const uint8_t* edge_ = nullptr;
+    uint32_t rows_ = 0;
+    uint32_t row_size_ = 0;
+  };
+
+  // The ids of a word, or an empty span. `hash` is hash_seen_word(word).
+  [[nodiscard]] std::span<const int32_t> find_ids(std::string_view word, uint64_t hash) const {
+    const Header* header = find_header(word, hash);
+    return header == nullptr ? std::span<const int32_t>() : entry_at(header).ids();
+  }
+  // False when the word is not there.
+  [[nodiscard]] bool find(std::string_view word, uint64_t hash, Entry& entry) const {
+    const Header* header = find_header(word, hash);
+    if (header != nullptr) entry = entry_at(header);
+    return header != nullptr;
+  }
+  // Keeps the word when there is room. Returns its ids as they are kept, or an empty span.
+  std::span<const int32_t> insert(std::string_view word, uint64_t hash, std::span<const int32_t> ids,
+                                  std::span<const uint64_t> row_keys, std::span<const uint8_t> edge);
+
+  // Brings what find() reads for this hash closer, for callers that know their words in advance: first the slot, and
+  // some words later the entry.
+  void prefetch_slot(uint64_t hash) const {
+    if (max_words_ > 0) __builtin_prefetch(&slots_[hash & slot_mask_]);
+  }
+  void prefetch_entry(uint64_t hash) const {
+    if (max_words_ == 0) return;
+    const uint64_t slot = read_slot(hash & slot_mask_);
+    if (slot != 0) __builtin_prefetch(arena_.get() + offset_of(slot));
+  }
+
+ private:
+  // In the arena follow: the text, padded to 4 bytes; the ids; padded to 8 bytes, the keys; the edge flags.
+  struct Header {
+    uint32_t text_size;
+    uint32_t rows;
+  };
+  static constexpr size_t kAlignment = 8;
+
+  // A slot has the upper half of the hash above, and below, where the entry is in units of kAlignment plus 1; 0: free.
+  [[nodiscard]] uint64_t read_slot(size_t place) const {
+    return std::atomic_ref<uint64_t>(slots_[place]).load(std::memory_order_acquire);
+  }
+  [[nodiscard]] static size_t offset_of(uint64_t slot) { return ((slot & 0xFFFFFFFF) - 1) * kAlignment; }
+  [[nodiscard]] static const char* text_of(const Header* header) { return reinterpret_cast<const char*>(header + 1); }
+
+  [[nodiscard]] static bool equal(const char* a, const char* b, size_t size) {
+    const auto differ = [&](size_t at, auto number) {
+      auto other = number;
+      std::memcpy(&number, a + at, sizeof number);
+      std::memcpy(&other, b + at, sizeof other);
+      return number != other;
+    };
+    if (size >= 8) {
+      for (size_t i = 0; i + 8 < size; i += 8) {
+        if (differ(i, uint64_t{})) return false;
+      }
+      return !differ(size - 8, uint64_t{});
+    }
+    if (size >= 4) return !differ(0, uint32_t{}) && !differ(size - 4, uint32_t{});
+    for (size_t i = 0; i < size; ++i) {
+      if (a[i] != b[i]) return false;
+    }
+    return true;
+  }
+
+  [[nodiscard]] const Header* find_header(std::string_view word, uint64_t hash) const {
+    if (max_words_ == 0) return nullptr;
+    for (size_t place = hash & slot_mask_;; place = (place + 1) & slot_mask_) {
+      const uint64_t slot = read_slot(place);
+      if (slot == 0) return nullptr;
+      if (slot >> 32 != hash >> 32) continue;
+      const auto* header = reinterpret_cast<const Header*>(arena_.get() + offset_of(slot));
+      if (header->text_size == word.size() && equal(text_of(header), word.data(), word.size())) return header;
+    }
+  }
+  [[nodiscard]] Entry entry_at(const Header* header) const;
+
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  size_t row_size_;
+  size_t max_bytes_;
+  size_t max_words_ = 0;
+  size_t slot_mask_ = 0;
+  std::unique_ptr<uint64_t[], Free> slots_;
+  std::unique_ptr<std::byte[], Free> arena_;
+  std::mutex writing_;
+  size_t words_ = 0;
+  size_t used_ = 0;  // bytes of the arena
+};
+
+inline SeenWords::Entry SeenWords::entry_at(const Header* header) const {
+  const size_t text = (header->text_size + 3) / 4 * 4;
+  const size_t ids = header->rows * row_size_ * sizeof(int32_t);
+  const size_t keys = (sizeof(Header) + text + ids + 7) / 8 * 8;
+  const auto* bytes = reinterpret_cast<const std::byte*>(header);
+  Entry entry;
+  entry.ids_ = reinterpret_cast<const int32_t*>(bytes + sizeof(Header) + text);
+  entry.keys_ = reinterpret_cast<const uint64_t*>(bytes + keys);
+  entry.edge_ = reinterpret_cast<const uint8_t*>(bytes + keys + header->rows * sizeof(uint64_t));
+  entry.rows_ = header->rows;
+  entry.row_size_ = static_cast<uint32_t>(row_size_);
+  return entry;
+}
+
+}  // namespace verbatim
