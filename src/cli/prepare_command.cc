@@ -31,6 +31,8 @@ struct PrepareFlags {
   bool lenient = false;
   bool all_files = false;
   bool force = false;
+  bool instruct = false;
+  std::string chat_template = "plain";
   std::string train_tokenizer = "none";
   int64_t vocab_size = 8192;
 };
@@ -109,7 +111,26 @@ std::string unescape(std::string_view text) {
   return bytes;
 }
 
+// Options that mean nothing for conversations are refused rather than passed over.
+void check_instruct(const PrepareFlags& flags) {
+  const PrepareFlags defaults;
+  if (!flags.instruct) {
+    if (flags.chat_template != defaults.chat_template) throw UsageError("--chat-template needs --instruct");
+    return;
+  }
+  const auto refuse = [](std::string_view option, std::string_view reason) {
+    throw UsageError(fmt::format("{} does not go with --instruct: {}", option, reason));
+  };
+  if (flags.split != defaults.split) refuse("--split", "a line is a conversation");
+  if (flags.field != defaults.field) refuse("--field", "the members of a conversation are known");
+  if (flags.format == "text") refuse("--format text", "conversations are JSON lines");
+  if (flags.train_tokenizer != defaults.train_tokenizer) {
+    refuse("--train-tokenizer", "take the one that was trained with the text");
+  }
+}
+
 PrepareOptions to_options(const PrepareFlags& flags) {
+  check_instruct(flags);
   PrepareOptions options;
   options.inputs = flags.inputs;
   options.valid_inputs = flags.valid;
@@ -120,6 +141,10 @@ PrepareOptions to_options(const PrepareFlags& flags) {
                          : flags.format == "jsonl" ? InputFormat::kJsonLines
                                                    : InputFormat::kByName;
   options.input.field = flags.field;
+  if (flags.instruct) {
+    options.chat_template =
+        flags.chat_template == name_of(ChatTemplate::kTFree) ? ChatTemplate::kTFree : ChatTemplate::kPlain;
+  }
   options.input.lenient = flags.lenient;
   options.input.all_files = flags.all_files;
   if (flags.split == "lines") {
@@ -157,6 +182,9 @@ void say_what_was_left_out(const PrepareSummary& summary) {
   if (summary.split == SplitMethod::kTail) {
     spdlog::info("too few documents to hold some out by hash: the tail of the largest one is the validation part");
   }
+  if (summary.split == SplitMethod::kLastDocuments) {
+    spdlog::info("too few conversations to hold some out by hash: the last ones are the validation part");
+  }
   if (summary.split == SplitMethod::kNone) spdlog::warn("there is no validation part");
 }
 
@@ -184,6 +212,7 @@ int run_prepare(const PrepareFlags& flags, CommandContext& context) {
   say_what_was_left_out(summary);
   Record record;
   record.set("out", flags.out.string())
+      .set("kind", flags.instruct ? "instruct" : "text")
       .set("documents", summary.train.documents + summary.valid.documents)
       .set("bytes", summary.train.bytes + summary.valid.bytes)
       .set("train_documents", summary.train.documents)
@@ -221,6 +250,7 @@ CommandDefinition prepare_command() {
                    {"xzcat dump.xz | verbatim prepare - --split '<|endoftext|>' --out corpus", "a stream"},
                    {"verbatim prepare notes/ --out corpus --train-tokenizer bpe --vocab-size 8192",
                     "with a tokenizer for the family token"},
+                   {"verbatim prepare chats.jsonl --instruct --out chats", "conversations to learn answers from"},
                    {"verbatim prepare book.txt --valid letters.txt --out corpus", "with text of your choice held out"}},
       .notes =
           "Documents that occur twice are kept once. One in twenty is held out, chosen by its content, so that the "
@@ -238,6 +268,11 @@ CommandDefinition prepare_command() {
       {.help = "what divides a text file into documents: none, lines, blank-lines, or the words of a separator",
        .placeholder = "RULE"});
   options.option("--field", flags->field, {.help = "member of JSON lines that holds the text", .placeholder = "NAME"});
+  options.flag("--instruct", flags->instruct,
+               {.help = "the inputs are conversations, one in each JSON line: messages, conversations, prompt and "
+                        "response, instruction and output, or lists of pieces"});
+  options.option("--chat-template", flags->chat_template,
+                 {.help = "with --instruct: how messages become text", .choices = {"plain", "tfree"}});
   options.option("--valid", flags->valid,
                  {.help = "hold out this file or folder instead of a choice of the input",
                   .placeholder = "PATH",

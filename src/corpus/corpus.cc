@@ -1,9 +1,11 @@
 #include "corpus/corpus.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "corpus/input.h"
 
 namespace verbatim {
@@ -84,6 +86,20 @@ Corpus Corpus::open(const fs::path& folder) {
   corpus.folder_ = folder;
   corpus.train_ = MemoryMap::open(folder / "train");
   if (holds_map(folder / "valid")) corpus.valid_ = MemoryMap::open(folder / "valid");
+  // Folders put together by hand may do without.
+  if (const fs::path file = folder / "corpus.json"; fs::exists(file)) {
+    const auto json = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object()) throw_input("{}: expected a JSON object; prepare the corpus again", file.string());
+    const auto text = [&](const char* name, const std::string& otherwise) {
+      const auto found = json.find(name);
+      if (found == json.end()) return otherwise;
+      if (!found->is_string())
+        throw_input("{}: expected a string for \"{}\", got {}", file.string(), name, found->dump());
+      return found->get<std::string>();
+    };
+    corpus.kind_ = text("kind", corpus.kind_);
+    corpus.chat_template_ = text("chat_template", {});
+  }
   return corpus;
 }
 

@@ -18,10 +18,16 @@ class Corpus {
 
   [[nodiscard]] const MemoryMap& train() const { return train_; }
   [[nodiscard]] const MemoryMap& valid() const { return valid_; }
+  // What the documents are, from corpus.json: "text", or "instruct" (lists of pieces, see instruct.h).
+  [[nodiscard]] const std::string& kind() const { return kind_; }
+  // Of conversations: the template they were written with ("tfree", "plain"); otherwise empty.
+  [[nodiscard]] const std::string& chat_template() const { return chat_template_; }
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
  private:
   std::filesystem::path folder_;
+  std::string kind_ = "text";
+  std::string chat_template_;
   MemoryMap train_;
   MemoryMap valid_;
 };

@@ -17,7 +17,6 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "corpus/json_line.h"
 
 namespace verbatim {
 namespace {
@@ -316,10 +315,13 @@ class JsonLines {
   void line(std::string_view text) {
     if (line_number_ == 1 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) return;
-    if (const auto error = read_json_member(text, options_.field, value_)) {
+    const auto error =
+        options_.convert_line ? options_.convert_line(text, value_) : read_json_member(text, options_.field, value_);
+    if (error) {
       const std::string message = fmt::format("{}:{}:{}: {}", name_, line_number_, error->column + 1, error->message);
       if (!options_.lenient) {
-        throw_input("{}; mend the line, name another member with --field, or skip such lines with --lenient", message);
+        throw_input("{}; mend the line, {}or skip such lines with --lenient", message,
+                    options_.convert_line ? "" : "name another member with --field, ");
       }
       if (report_.malformed_lines++ == 0) report_.first_malformed = message;
       return;

@@ -4,9 +4,12 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "corpus/json_line.h"
 
 namespace verbatim {
 
@@ -24,6 +27,8 @@ enum class SplitRule {
 struct InputOptions {
   InputFormat format = InputFormat::kByName;
   std::string field = "text";  // member of a JSON line that holds the text
+  // Makes the document of a JSON line (the whole line), in place of `field`.
+  std::function<std::optional<JsonLineError>(std::string_view line, std::string& document)> convert_line;
   SplitRule split = SplitRule::kNone;
   std::string separator;   // for kSeparator; any bytes, not empty
   bool lenient = false;    // skip and count malformed JSON lines instead of stopping

@@ -26,6 +26,7 @@ constexpr size_t kShortDocument = 2048;
 constexpr size_t kWaitingDocuments = 32;
 constexpr uint64_t kLongDocumentSeed = 0x6C6F6E67;  // a long document never has the hash of a short one by construction
 constexpr uint64_t kLineSearch = uint64_t{1} << 16;  // how far the tail's cut may move to find a line break
+constexpr std::string_view kFirstParts = "first";
 
 // Zeroed memory on large pages where the system has them: a random access into a large table on small pages spends more
 // time on finding the page than on the memory.
@@ -340,9 +341,9 @@ bool split_stands(const PrepareSummary& summary, double fraction) {
          summary.valid.bytes > 0;
 }
 
-// Puts all documents into the training part and the tail of the largest one into the validation part.
-void split_tail(const fs::path& folder, double fraction, PrepareSummary& summary) {
-  const fs::path first = folder / "first";
+// Moves both parts from `folder` into a folder in it, to be divided anew, and opens them.
+std::array<MemoryMap, 2> move_parts_aside(const fs::path& folder) {
+  const fs::path first = folder / kFirstParts;
   fs::create_directory(first);
   for (const char* part : {"train", "valid"}) {
     for (const char* suffix : {".bin", ".idx", ".meta.json"}) {
@@ -350,8 +351,13 @@ void split_tail(const fs::path& folder, double fraction, PrepareSummary& summary
       fs::rename(folder / name, first / name);
     }
   }
+  return {MemoryMap::open(first / "train"), MemoryMap::open(first / "valid")};
+}
+
+// Puts all documents into the training part and the tail of the largest one into the validation part.
+void split_tail(const fs::path& folder, double fraction, PrepareSummary& summary) {
   {
-    const std::array<MemoryMap, 2> maps = {MemoryMap::open(first / "train"), MemoryMap::open(first / "valid")};
+    const std::array<MemoryMap, 2> maps = move_parts_aside(folder);
     std::pair<size_t, uint64_t> largest{0, 0};  // map, document
     uint64_t largest_size = 0;
     for (size_t m = 0; m < maps.size(); ++m) {
@@ -382,8 +388,26 @@ void split_tail(const fs::path& folder, double fraction, PrepareSummary& summary
     summary.train = train.commit();
     summary.valid = valid.commit();
   }
-  fs::remove_all(first);
   summary.split = summary.valid.documents > 0 ? SplitMethod::kTail : SplitMethod::kNone;
+}
+
+// The same for documents that must stay whole: the last ones are the validation part.
+void split_last_documents(const fs::path& folder, double fraction, PrepareSummary& summary) {
+  const std::array<MemoryMap, 2> maps = move_parts_aside(folder);
+  const uint64_t count = maps[0].document_count() + maps[1].document_count();
+  const auto wanted = static_cast<uint64_t>(std::llround(fraction * static_cast<double>(count)));
+  const uint64_t held_out = std::min(std::max<uint64_t>(1, wanted), count - 1);
+  Part train(folder / "train");
+  Part valid(folder / "valid");
+  uint64_t done = 0;
+  for (const MemoryMap& map : maps) {
+    for (uint64_t i = 0; i < map.document_count(); ++i) {
+      (done++ < count - held_out ? train : valid).add(map.document(i));
+    }
+  }
+  summary.train = train.commit();
+  summary.valid = valid.commit();
+  summary.split = held_out > 0 ? SplitMethod::kLastDocuments : SplitMethod::kNone;
 }
 
 const char* name_of(SplitRule rule) {
@@ -420,6 +444,8 @@ std::string_view name_of(SplitMethod method) {
       return "hash";
     case SplitMethod::kTail:
       return "tail";
+    case SplitMethod::kLastDocuments:
+      return "last-documents";
     case SplitMethod::kFiles:
       return "files";
     case SplitMethod::kNone:
@@ -443,29 +469,32 @@ std::string corpus_json(const PrepareOptions& options, const PrepareSummary& sum
     if (source.report.malformed_lines > 0) entry["malformed_lines"] = source.report.malformed_lines;
     sources.push_back(std::move(entry));
   }
-  Json rules{{"format", name_of(options.input.format)},
-             {"field", options.input.field},
-             {"split", name_of(options.input.split)}};
-  if (options.input.split == SplitRule::kSeparator) rules["separator"] = options.input.separator;
+  Json rules = Json::object();
+  if (!options.chat_template) {
+    rules["format"] = name_of(options.input.format);
+    rules["field"] = options.input.field;
+    rules["split"] = name_of(options.input.split);
+    if (options.input.split == SplitRule::kSeparator) rules["separator"] = options.input.separator;
+  }
   rules["lenient"] = options.input.lenient;
   rules["all_files"] = options.input.all_files;
   rules["valid_fraction"] = options.valid_fraction;
-  const Json json{{"format", "verbatim corpus"},
-                  {"version", 1},
-                  {"documents", summary.train.documents + summary.valid.documents},
-                  {"bytes", summary.train.bytes + summary.valid.bytes},
-                  {"train", part(summary.train)},
-                  {"valid", part(summary.valid)},
-                  {"split_method", name_of(summary.split)},
-                  {"duplicate_documents", summary.duplicate_documents},
-                  {"duplicate_bytes", summary.duplicate_bytes},
-                  {"held_out_duplicates", summary.held_out_duplicates},
-                  {"empty_documents", summary.empty_documents},
-                  {"invalid_utf8_documents", summary.invalid_utf8_documents},
-                  {"malformed_lines", summary.malformed_lines},
-                  {"skipped_files", summary.skipped_files},
-                  {"options", rules},
-                  {"sources", sources}};
+  Json json{{"format", "verbatim corpus"}, {"version", 1}, {"kind", options.chat_template ? "instruct" : "text"}};
+  if (options.chat_template) json["chat_template"] = name_of(*options.chat_template);
+  json.update({{"documents", summary.train.documents + summary.valid.documents},
+               {"bytes", summary.train.bytes + summary.valid.bytes},
+               {"train", part(summary.train)},
+               {"valid", part(summary.valid)},
+               {"split_method", name_of(summary.split)},
+               {"duplicate_documents", summary.duplicate_documents},
+               {"duplicate_bytes", summary.duplicate_bytes},
+               {"held_out_duplicates", summary.held_out_duplicates},
+               {"empty_documents", summary.empty_documents},
+               {"invalid_utf8_documents", summary.invalid_utf8_documents},
+               {"malformed_lines", summary.malformed_lines},
+               {"skipped_files", summary.skipped_files},
+               {"options", rules},
+               {"sources", sources}});
   // Names of files and separators may be any bytes; JSON cannot hold them all.
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -474,8 +503,15 @@ PrepareSummary prepare_corpus(const PrepareOptions& options,
                               const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);
   check_output(options);
-  InputList held_out = find_inputs(options.valid_inputs, options.input);
-  InputList inputs = find_inputs(options.inputs, options.input);
+  InputOptions input = options.input;
+  if (options.chat_template) {
+    input.format = InputFormat::kJsonLines;
+    input.convert_line = [chat_template = *options.chat_template](std::string_view line, std::string& document) {
+      return convert_chat_line(line, chat_template, document);
+    };
+  }
+  InputList held_out = find_inputs(options.valid_inputs, input);
+  InputList inputs = find_inputs(options.inputs, input);
 
   PrepareSummary summary;
   for (const InputList* list : {&inputs, &held_out}) {
@@ -505,7 +541,7 @@ PrepareSummary prepare_corpus(const PrepareOptions& options,
       for (const InputFile& file : list.files) {
         SourceSummary source{.path = file.path.string(),
                              .held_out = is_held_out,
-                             .report = read_documents(file, options.input, builder, callbacks)};
+                             .report = read_documents(file, input, builder, callbacks)};
         summary.bytes_read += source.report.bytes;
         if (summary.malformed_lines == 0) summary.first_malformed = source.report.first_malformed;
         summary.malformed_lines += source.report.malformed_lines;
@@ -529,7 +565,8 @@ PrepareSummary prepare_corpus(const PrepareOptions& options,
   }
   summary.split = has_held_out ? SplitMethod::kFiles : fraction > 0 ? SplitMethod::kHash : SplitMethod::kNone;
   if (summary.split == SplitMethod::kHash && !split_stands(summary, fraction)) {
-    split_tail(staging.path(), fraction, summary);
+    (options.chat_template ? split_last_documents : split_tail)(staging.path(), fraction, summary);
+    fs::remove_all(staging.path() / kFirstParts);
   }
   write_file_atomically(staging.path() / "corpus.json", corpus_json(options, summary));
   if (options.before_publishing) options.before_publishing(MemoryMap::open(staging.path() / "train"), staging.path());

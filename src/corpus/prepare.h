@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "corpus/input.h"
+#include "corpus/instruct.h"
 #include "corpus/memory_map.h"
 
 namespace verbatim {
@@ -19,6 +21,9 @@ struct PrepareOptions {
   bool force = false;                     // replace a prepared folder that is there already
   double valid_fraction = 0.05;           // of the documents, by hash; 0 for no validation part
   InputOptions input;
+  // Conversations instead of text: all inputs are JSON lines in the forms of convert_chat_line, each becomes a document
+  // of pieces (instruct.h). `input.format`, `input.field` and `input.split` do not count then.
+  std::optional<ChatTemplate> chat_template;
   // Runs when everything is written and before it appears under its final name: adds files to the folder that is to
   // become `out`, for instance a tokenizer trained on `train`.
   std::function<void(const MemoryMap& train, const std::filesystem::path& folder)> before_publishing;
@@ -37,7 +42,7 @@ struct SourceSummary {
 };
 
 // How the validation part came about.
-enum class SplitMethod { kHash, kTail, kFiles, kNone };
+enum class SplitMethod { kHash, kTail, kLastDocuments, kFiles, kNone };
 [[nodiscard]] std::string_view name_of(SplitMethod method);
 
 struct PrepareSummary {
@@ -72,7 +77,7 @@ struct PrepareProgress {
 // - When that leaves a part empty, or the validation part with less than a quarter or more than four times its share of
 //   the bytes (few or one huge document), the tail of the largest document becomes the validation part instead: the
 //   last valid_fraction of all bytes, at most half of that document, cut at a line break if one is near, otherwise
-//   between two characters.
+//   between two characters. Conversations are never cut: the last valid_fraction of them, at least one, is held out.
 // - With valid_inputs, those files are the validation part, and documents of `inputs` that occur in them are left out.
 //
 // Everything is written to a hidden folder beside OUT, flushed to disk, and renamed: OUT appears complete or not at

@@ -417,5 +417,85 @@ TEST(staging_folder, does_not_touch_what_it_did_not_make) {
   EXPECT_EQ(content_of(folder / ".out.preparing/diary.txt"), "precious");
 }
 
+std::string many_chats(int n) {
+  std::string lines;
+  for (int i = 0; i < n; ++i) {
+    lines += R"({"prompt":"question )" + std::to_string(i) + R"(","response":"answer )" + std::to_string(i) + "\"}\n";
+  }
+  return lines;
+}
+
+PrepareOptions chat_options(const TemporaryFolder& folder, const std::string& lines, ChatTemplate chat_template) {
+  PrepareOptions options;
+  options.inputs = {folder.write("chats.jsonl", lines).string()};
+  options.out = folder / "out";
+  options.chat_template = chat_template;
+  return options;
+}
+
+TEST(prepare, turns_conversations_into_documents_of_pieces) {
+  const TemporaryFolder folder;
+  const PrepareOptions options = chat_options(folder, many_chats(200) + many_chats(1), ChatTemplate::kTFree);
+  const PrepareSummary summary = prepare_corpus(options);
+  EXPECT_EQ(summary.train.documents + summary.valid.documents, 200u);
+  EXPECT_EQ(summary.duplicate_documents, 1u);
+  EXPECT_EQ(summary.split, SplitMethod::kHash);
+  for (const std::string& document : all_documents(options.out)) {
+    const InstructDocument pieces = parse_instruct_document(document, "document");
+    ASSERT_EQ(pieces.size(), 2u);
+    EXPECT_TRUE(pieces[1].has_loss);
+    EXPECT_THAT(pieces[1].content, ::testing::EndsWith("<|endoftext|>"));
+  }
+  const auto json = nlohmann::json::parse(content_of(options.out / "corpus.json"));
+  EXPECT_EQ(json["kind"], "instruct");
+  EXPECT_EQ(json["chat_template"], "tfree");
+  EXPECT_FALSE(json["options"].contains("field"));
+  const Corpus corpus = Corpus::open(options.out);
+  EXPECT_EQ(corpus.kind(), "instruct");
+  EXPECT_EQ(corpus.chat_template(), "tfree");
+}
+
+TEST(prepare, says_that_a_corpus_is_text) {
+  const TemporaryFolder folder;
+  PrepareOptions options;
+  options.inputs = {folder.write("a.txt", many_lines(10)).string()};
+  options.out = folder / "out";
+  prepare_corpus(options);
+  const auto json = nlohmann::json::parse(content_of(options.out / "corpus.json"));
+  EXPECT_EQ(json["kind"], "text");
+  EXPECT_FALSE(json.contains("chat_template"));
+  EXPECT_EQ(Corpus::open(options.out).kind(), "text");
+  EXPECT_EQ(Corpus::open(options.out).chat_template(), "");
+}
+
+TEST(prepare, never_cuts_a_conversation) {
+  for (const int count : {1, 2, 3}) {
+    const TemporaryFolder folder;
+    const PrepareOptions options = chat_options(folder, many_chats(count), ChatTemplate::kPlain);
+    const PrepareSummary summary = prepare_corpus(options);
+    EXPECT_EQ(summary.train.documents + summary.valid.documents, static_cast<uint64_t>(count));
+    EXPECT_EQ(summary.valid.documents, count == 1 ? 0u : 1u);
+    EXPECT_EQ(summary.split, count == 1 ? SplitMethod::kNone : SplitMethod::kLastDocuments);
+    for (const std::string& document : all_documents(options.out)) {
+      EXPECT_EQ(parse_instruct_document(document, "document").size(), 2u);
+    }
+    EXPECT_FALSE(std::filesystem::exists(options.out / "first"));
+  }
+}
+
+TEST(prepare, names_the_line_of_a_broken_conversation) {
+  const TemporaryFolder folder;
+  const std::string lines = many_chats(1) + R"({"messages":[{"role":"tool","content":"a"}]})" + "\n" + many_chats(3);
+  PrepareOptions options = chat_options(folder, lines, ChatTemplate::kPlain);
+  const std::string message = message_of<InputError>([&] { prepare_corpus(options); });
+  EXPECT_THAT(message, HasSubstr("chats.jsonl:2:1: messages: message 0: role: expected system, user or assistant"));
+  EXPECT_THAT(message, HasSubstr("--lenient"));
+  EXPECT_FALSE(std::filesystem::exists(options.out));
+  options.input.lenient = true;
+  const PrepareSummary summary = prepare_corpus(options);
+  EXPECT_EQ(summary.malformed_lines, 1u);
+  EXPECT_EQ(summary.train.documents + summary.valid.documents, 3u);
+}
+
 }  // namespace
 }  // namespace verbatim
