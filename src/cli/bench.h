@@ -19,18 +19,27 @@ struct BenchFigure {
 };
 
 struct BenchOptions {
-  double seconds = 1;           // per figure, about
-  std::filesystem::path model;  // of the benches that measure one: model folder, run folder or settings file
+  double seconds = 1;  // per figure, about
+  // Of the benches that measure one: model folder, run folder or settings file; of `encode`, a text.
+  std::filesystem::path model;
+  std::filesystem::path tokenizer;  // of `encode`: a SentencePiece model
 };
 
-// `verbatim bench NAME`: a row of the table in bench_table.cc.
+// `verbatim bench NAME`: a row of the table in bench_table.cc, or in bench_tensor_table.cc for benches that need
+// LibTorch.
 struct Bench {
   std::string_view name;
   std::string_view summary;
   std::vector<BenchFigure> (*run)(const BenchOptions& options);
   bool needs_model = false;
 };
-[[nodiscard]] const std::vector<Bench>& benches();
+[[nodiscard]] const std::vector<Bench>& plain_benches();
+// Filled by the tensor library when it is entered; empty in the program itself.
+[[nodiscard]] std::vector<Bench>& tensor_benches();
+// The rows for that.
+[[nodiscard]] const std::vector<Bench>& linked_tensor_benches();
+// All that are linked in.
+[[nodiscard]] std::vector<Bench> benches();
 
 // The machine's limits, to which the other figures are compared.
 [[nodiscard]] std::vector<BenchFigure> bench_machine(const BenchOptions& options);
@@ -40,6 +49,8 @@ struct Bench {
 [[nodiscard]] std::vector<BenchFigure> bench_train(const BenchOptions& options);
 // Preparing text files beside copying them.
 [[nodiscard]] std::vector<BenchFigure> bench_prepare(const BenchOptions& options);
+// Text to ids of T-Free beside SentencePiece and the memory.
+[[nodiscard]] std::vector<BenchFigure> bench_encode(const BenchOptions& options);
 // Products of square float matrices, the best of several within about `seconds`.
 [[nodiscard]] double measure_matmul_flops(int64_t size, double seconds);
 // Reading memory far larger than the caches with all threads, the best of several within about `seconds`.

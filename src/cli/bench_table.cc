@@ -2,16 +2,23 @@
 
 namespace verbatim {
 
-const std::vector<Bench>& benches() {
+const std::vector<Bench>& plain_benches() {
   static const std::vector<Bench> table = {
-      {"machine", "matrix product rate and memory bandwidth, the limits of everything else", bench_machine},
       {"prepare", "text files into a corpus, beside copying them", bench_prepare},
-      {"generate", "generation beside the memory bandwidth limit and without caches; takes a model", bench_generate,
-       /*needs_model=*/true},
-      {"train", "a training step beside the matrix product rate; takes a model or settings", bench_train,
-       /*needs_model=*/true},
+      {"encode", "text to the ids of T-Free, beside SentencePiece and the memory; takes a text", bench_encode},
   };
   return table;
+}
+
+std::vector<Bench>& tensor_benches() {
+  static std::vector<Bench> table;
+  return table;
+}
+
+std::vector<Bench> benches() {
+  std::vector<Bench> all = tensor_benches();
+  all.insert(all.end(), plain_benches().begin(), plain_benches().end());
+  return all;
 }
 
 }  // namespace verbatim

@@ -1,7 +1,9 @@
 #include "cli/commands.h"
 
+#include <algorithm>
 #include <array>
 
+#include "cli/bench.h"
 #include "cli/tensor_library.h"
 
 namespace verbatim {
@@ -9,12 +11,22 @@ namespace verbatim {
 #define VERBATIM_COMMAND(name) CommandDefinition name##_command();
 #include "plain_commands.inc"
 #undef VERBATIM_COMMAND
+CommandDefinition bench_command();
 
 namespace {
 
 template <DefinitionMaker kMake>
 int run_plain(const std::vector<std::string>& arguments) {
   return run_command(kMake, arguments);
+}
+
+// Benches that need no tensors run in the program itself when the name comes first; the library has all of them.
+int run_bench_here_or_there(const std::vector<std::string>& arguments) {
+  const std::vector<Bench>& here = plain_benches();
+  const bool is_here = !arguments.empty() && std::any_of(here.begin(), here.end(), [&](const Bench& bench) {
+    return bench.name == arguments.front();
+  });
+  return is_here ? run_command(bench_command, arguments) : run_tensor_command("bench", arguments);
 }
 
 struct NameAndSummary {
@@ -54,7 +66,9 @@ std::vector<CommandRow> make_table() {
   std::vector<CommandRow> table;
   for (const NameAndSummary& entry : kSummaries) {
     for (const Known& command : known) {
-      if (command.name == entry.name) table.push_back({entry.name, entry.summary, command.run, command.needs_tensors});
+      if (command.name != entry.name) continue;
+      table.push_back({entry.name, entry.summary, entry.name == "bench" ? run_bench_here_or_there : command.run,
+                       command.needs_tensors});
     }
   }
   return table;

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "cli/bench.h"
 #include "cli/blas.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -52,6 +53,7 @@ void set_up_tensors(const CommonOptions& common) {
 
 int run(std::string_view name, const std::vector<std::string>& arguments) {
   tensor_definitions() = kTensorDefinitions;
+  tensor_benches() = linked_tensor_benches();
   if (name == "--version") return print_version();
   for (const auto* makers : {&plain_definitions(), &kTensorDefinitions}) {
     for (const NamedMaker& maker : *makers) {

@@ -94,6 +94,9 @@ bool is_final_sigma(std::string_view text, size_t behind, bool cased_before) {
   return true;
 }
 
+// Not in the long stretches of East Asian characters.
+bool may_have_case(char32_t value) { return value < 0x2E80 || value >= 0xD7A4 || (value >= 0xA640 && value < 0xAC00); }
+
 }  // namespace
 
 std::string lower_case(std::string_view text) {
@@ -146,7 +149,7 @@ void fold_case_in_place(std::string_view text, std::string& out) {
       out += c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
     } else {
       const size_t begin = out.size();
-      if (unit.valid) {
+      if (unit.valid && may_have_case(unit.value)) {
         std::array<utf8proc_int32_t, 4> folded;  // a full folding has at most three characters
         int boundary = 0;
         const utf8proc_ssize_t count =

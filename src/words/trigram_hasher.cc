@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <unordered_map>
 
@@ -42,48 +42,77 @@ uint32_t fold_strictly(uint32_t trigram) {
 
 bool contains(const int32_t* begin, const int32_t* end, int32_t id) { return std::find(begin, end, id) != end; }
 
-// Rows by key, computed on first use; they never move.
+// Rows by key, computed on first use; they never move. Reading takes no lock.
 class RowMemo {
  public:
-  explicit RowMemo(size_t row_size) : row_size_(row_size) {}
+  explicit RowMemo(size_t row_size) : row_size_(row_size) { grow(); }
 
   // compute(int32_t* row) fills a new row; it may run twice for one key when two threads ask at the same time.
   template <class Compute>
   const int32_t* find(uint64_t key, Compute compute) {
-    Shard& shard = shards_[mix_bits(key) % kShards];
-    {
-      const std::shared_lock lock(shard.mutex);
-      const auto found = shard.rows.find(key);
-      if (found != shard.rows.end()) return found->second;
-    }
+    if (const int32_t* row = slot_of(*current_.load(std::memory_order_acquire), key).row) return row;
     std::vector<int32_t> row(row_size_);
     compute(row.data());
-    const std::unique_lock lock(shard.mutex);
-    const auto [place, is_new] = shard.rows.try_emplace(key, nullptr);
-    if (is_new) {
-      if (shard.used == shard.blocks.size() * kRowsPerBlock) {
-        shard.blocks.push_back(std::make_unique<int32_t[]>(kRowsPerBlock * row_size_));
-      }
-      int32_t* kept = shard.blocks.back().get() + shard.used % kRowsPerBlock * row_size_;
-      ++shard.used;
-      std::copy(row.begin(), row.end(), kept);
-      place->second = kept;
-    }
-    return place->second;
+    return insert(key, row);
   }
 
  private:
-  static constexpr size_t kShards = 64;
-  static constexpr size_t kRowsPerBlock = 64;
+  static constexpr size_t kFirstSlots = size_t{1} << 12;
+  static constexpr size_t kRowsPerBlock = 1024;
 
-  struct Shard {
-    std::shared_mutex mutex;
-    std::unordered_map<uint64_t, const int32_t*> rows;
-    std::vector<std::unique_ptr<int32_t[]>> blocks;
-    size_t used = 0;
+  struct Slot {
+    uint64_t key = 0;
+    std::atomic<const int32_t*> row = nullptr;  // null: free; written after the key
   };
+  struct Table {
+    explicit Table(size_t slots) : slots(slots) {}
+    std::vector<Slot> slots;  // a power of two
+  };
+
+  // The slot with the key, or the free one where it would go.
+  static Slot& slot_of(Table& table, uint64_t key) {
+    const size_t mask = table.slots.size() - 1;
+    for (size_t place = mix_bits(key) & mask;; place = (place + 1) & mask) {
+      Slot& slot = table.slots[place];
+      if (slot.row.load(std::memory_order_acquire) == nullptr || slot.key == key) return slot;
+    }
+  }
+
+  const int32_t* insert(uint64_t key, const std::vector<int32_t>& row) {
+    const std::lock_guard lock(writing_);
+    if (const int32_t* known = slot_of(*tables_.back(), key).row) return known;
+    if (rows_ * 2 >= tables_.back()->slots.size()) grow();
+    if (rows_ % kRowsPerBlock == 0) blocks_.push_back(std::make_unique<int32_t[]>(kRowsPerBlock * row_size_));
+    int32_t* kept = blocks_.back().get() + rows_ % kRowsPerBlock * row_size_;
+    std::copy(row.begin(), row.end(), kept);
+    ++rows_;
+    Slot& slot = slot_of(*tables_.back(), key);
+    slot.key = key;
+    slot.row.store(kept, std::memory_order_release);
+    return kept;
+  }
+
+  // Readers may still be in the old table: it stays, and does not change any more.
+  void grow() {
+    auto larger = std::make_unique<Table>(tables_.empty() ? kFirstSlots : tables_.back()->slots.size() * 2);
+    if (!tables_.empty()) {
+      for (const Slot& slot : tables_.back()->slots) {
+        if (slot.row == nullptr) continue;
+        Slot& place = slot_of(*larger, slot.key);
+        place.key = slot.key;
+        place.row = slot.row.load();
+      }
+    }
+    current_.store(larger.get(), std::memory_order_release);
+    tables_.push_back(std::move(larger));
+  }
+
   size_t row_size_;
-  std::array<Shard, kShards> shards_;
+  std::atomic<Table*> current_ = nullptr;
+  std::mutex writing_;
+  std::vector<std::unique_ptr<Table>> tables_;
+  std::vector<std::unique_ptr<int32_t[]>> blocks_;
+  size_t rows_ = 0;
 };
 
 }  // namespace
@@ -278,28 +307,36 @@ void TrigramHasher::append_ids(std::string_view word, std::vector<int32_t>& ids)
 }
 
 void TrigramHasher::append_lists(std::span<const Word> words, IdLists& out) const {
-  // Memory is asked for some words ahead, since entries lie anywhere in the table.
-  constexpr size_t kBlock = 32;
-  std::array<uint64_t, kBlock> hashes;
-  WordRows rows;
-  const size_t old_size = out.list.size();
-  out.list.resize(old_size + words.size());
-  std::span<const int32_t>* next = out.list.data() + old_size;
-  for (size_t begin = 0; begin < words.size(); begin += kBlock) {
-    const size_t count = std::min(kBlock, words.size() - begin);
-    for (size_t i = 0; i < count; ++i) {
-      hashes[i] = hash_seen_word(words[begin + i].text);
-      impl_->seen.prefetch_slot(hashes[i]);
+  // Entries lie anywhere in memory: each word's slot is asked for two steps ahead, its entry one step ahead.
+  constexpr size_t kStep = 16, kRing = 4 * kStep;
+  std::array<uint64_t, kRing> hashes;
+  const auto hash_step = [&](size_t begin) {
+    for (size_t i = begin; i < std::min(begin + kStep, words.size()); ++i) {
+      hashes[i % kRing] = hash_seen_word(words[i].text);
+      impl_->seen.prefetch_slot(hashes[i % kRing]);
     }
-    for (size_t i = 0; i < count; ++i) impl_->seen.prefetch_entry(hashes[i]);
-    for (size_t i = 0; i < count; ++i) {
-      const std::string_view word = words[begin + i].text;
-      std::span<const int32_t> ids = impl_->seen.find_ids(word, hashes[i]);
+  };
+  const auto fetch_step = [&](size_t begin) {
+    for (size_t i = begin; i < std::min(begin + kStep, words.size()); ++i) {
+      impl_->seen.prefetch_entry(hashes[i % kRing]);
+    }
+  };
+  hash_step(0);
+  hash_step(kStep);
+  fetch_step(0);
+  WordRows rows;
+  out.list.reserve(out.list.size() + words.size());
+  for (size_t begin = 0; begin < words.size(); begin += kStep) {
+    hash_step(begin + 2 * kStep);
+    fetch_step(begin + kStep);
+    for (size_t i = begin; i < std::min(begin + kStep, words.size()); ++i) {
+      const uint64_t hash = hashes[i % kRing];
+      std::span<const int32_t> ids = impl_->seen.find_ids(words[i].text, hash);
       if (ids.empty()) {
-        ids = impl_->learn(word, hashes[i], rows);
+        ids = impl_->learn(words[i].text, hash, rows);
         if (ids.data() == rows.ids.data()) ids = out.storage.emplace_back(std::move(rows.ids));
       }
-      *next++ = ids;
+      out.list.push_back(ids);
     }
   }
 }

@@ -291,8 +291,9 @@ WordSplitter::Scan WordSplitter::scan_word(std::string_view text, size_t begin, 
     if ((flags & kJoins) != 0) {
       behind += letter_run(text.data() + behind, std::min(end - behind, longest_word_));
     }
+    if (behind - begin > longest_word_) return {begin + longest_word_, flags};
     const bool may_go_on = behind < end && static_cast<uint8_t>(text[behind]) >= 0x80;
-    if (!may_go_on && behind - begin <= longest_word_) return {behind, flags};
+    if (!may_go_on) return {behind, flags};
   }
 
   const Unit first = unit_at(text, begin);

@@ -183,6 +183,37 @@ TEST(program, writes_its_log_to_a_file_as_well) {
   EXPECT_THAT(bad.errors, HasSubstr("--log-file"));
 }
 
+TEST(program, builds_dictionaries_from_text_counters_and_lists) {
+  const std::filesystem::path folder = work_folder();
+  std::ofstream(folder / "cats.txt") << "The cat sat. The cat ran\n";
+  const Result counted = run("dictionary build cats.txt --out cats.jsonl --json");
+  ASSERT_EQ(counted.code, 0) << counted.errors;
+  EXPECT_EQ(nlohmann::json::parse(counted.output)["words"], 16 + 5);  // the special words; The cat . ran sat
+  EXPECT_THAT(read_file(folder / "cats.jsonl"), AllOf(StartsWith("[\"<|\\n|>\",1]\n[\"<|endoftext|>\",1]\n"),
+                                                      HasSubstr("[\"The\",2]\n[\"cat\",2]\n[\".\",1]\n")));
+
+  std::ofstream(folder / "list.txt") << "owl\ntwo words\ncat\n";
+  const Result list = run("dictionary build list.txt --from list --out list.jsonl --json");
+  ASSERT_EQ(list.code, 0) << list.errors;
+  EXPECT_EQ(nlohmann::json::parse(list.output)["rejected"], 1);
+  EXPECT_THAT(list.errors, HasSubstr("1 entries are not exactly one word"));
+
+  const Result both = run("dictionary build cats.jsonl list.jsonl --from counter-jsonl --reduce 18 --out both.jsonl");
+  ASSERT_EQ(both.code, 0) << both.errors;
+  const std::string text = read_file(folder / "both.jsonl");
+  EXPECT_EQ(count_lines(text), 18u);
+  EXPECT_THAT(text, AllOf(HasSubstr("<|eot_id|>"), HasSubstr("[\"cat\",3]\n[\"The\",2]\n")));
+  ASSERT_EQ(
+      run("dictionary build cats.jsonl list.jsonl --from counter-jsonl --reduce 2 --strict --out both.jsonl").code, 0);
+  EXPECT_EQ(read_file(folder / "both.jsonl"), "[\"cat\",3]\n[\"The\",2]\n");
+
+  const Result broken = run("dictionary build list.txt --from counter-jsonl --out broken.jsonl");
+  EXPECT_EQ(broken.code, 2);
+  EXPECT_THAT(broken.errors, HasSubstr("list.txt:1: expected a JSON array [word, count], found"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "broken.jsonl"));
+  EXPECT_EQ(run("dictionary burn list.txt --out x").code, 2);
+}
+
 TEST(program, leaves_with_130_when_interrupted) {
   const pid_t child = fork();
   if (child == 0) {

@@ -131,8 +131,8 @@ TEST_P(dictionary_search_cases, equals_the_definition_for_every_word) {
   Random random(3);
   const TrigramHasher hasher(GetParam().hashing);
   const WordSplitter splitter;
-  const Dictionary words(counted(made_up_words(random, 3000)), hasher, splitter);
-  ASSERT_GT(words.size(), 2000U);
+  const Dictionary words(counted(made_up_words(random, 1500)), hasher, splitter);
+  ASSERT_GT(words.size(), 1000U);
   DictionarySearch search(words);
   std::vector<reference::PlainWord> plain;
   for (size_t i = 0; i < words.size(); ++i) plain.push_back(reference::plain_word(hasher, words.word(i)));
