@@ -15,6 +15,7 @@
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
 #include "evaluate/speed.h"
+#include "evaluate/vocabulary.h"
 
 namespace verbatim {
 namespace {
@@ -97,7 +98,59 @@ Record run_speed(LanguageModel& model, const DocumentSource& documents, Likeliho
   return record;
 }
 
+Record record_of(const Fertility& count, std::string_view family, std::string_view script) {
+  Record record;
+  record.set("suite", "fertility").set("family", family).set("script", script).set("words", count.words);
+  record.set("positions", count.positions).set("bytes", count.bytes).set("characters", count.characters);
+  record.set("positions_per_word", count.per_word()).set("positions_per_character", count.per_character());
+  return record.set("bytes_per_position", count.bytes_per_position());
+}
+
+// Scripts with few words say nothing about a tokenizer.
+constexpr double kLeastShareOfWords = 0.001;
+
+void report_fertility(const SegmenterArgument& argument, const DocumentSource& documents, CommandContext& context) {
+  const FertilityReport report = measure_fertility(*argument.segmenter, documents);
+  context.output.record(record_of(report.total, argument.family, "all"));
+  for (size_t i = 0; i < report.scripts.size(); ++i) {
+    const Fertility& count = report.scripts[i];
+    if (static_cast<double>(count.words) < kLeastShareOfWords * static_cast<double>(report.total.words) ||
+        count.words == 0) {
+      continue;
+    }
+    context.output.record(record_of(count, argument.family, name_of(static_cast<Script>(i))));
+  }
+}
+
+void report_duplicates(const SegmenterArgument& argument, CommandContext& context) {
+  const DuplicateReport report = measure_duplicates(argument.segmenter->vocabulary());
+  Record record;
+  record.set("suite", "duplicates").set("family", argument.family).set("entries", report.entries);
+  record.set("duplicate_percent", 100 * report.total).set("capital_percent", 100 * report.capital);
+  context.output.record(record.set("blank_percent", 100 * report.blank).set("digits_percent", 100 * report.digits));
+}
+
+bool needs_weights(const std::string& suite) { return suite != "fertility" && suite != "duplicates"; }
+
+// Suites about the cutting of text alone: any tokenizer file or configuration will do.
+int run_without_weights(const EvalFlags& flags, CommandContext& context) {
+  const SegmenterArgument argument = open_segmenter(flags.model);
+  for (const std::string& suite : flags.suites) {
+    if (suite == "duplicates") {
+      report_duplicates(argument, context);
+      continue;
+    }
+    if (flags.data.empty()) throw_input("suite fertility needs text: give --data PATH");
+    report_fertility(argument, *open_documents(flags.data), context);
+  }
+  return 0;
+}
+
 int run_eval(const EvalFlags& flags, CommandContext& context) {
+  if (!flags.suites.empty() && std::none_of(flags.suites.begin(), flags.suites.end(), needs_weights)) {
+    return run_without_weights(flags, context);
+  }
+  if (flags.data.empty()) throw_input("--data is missing: give a prepared folder, a text file or a folder of texts");
   const ModelArgument argument = open_model(flags.model);
   LanguageModel& model = *argument.model;
   const std::unique_ptr<DocumentSource> documents = open_documents(flags.data);
@@ -113,8 +166,12 @@ int run_eval(const EvalFlags& flags, CommandContext& context) {
   for (const std::string& suite : suites) {
     if (suite == "likelihood") {
       context.output.record(record_of(run_likelihood(model, *documents, options), *documents, flags));
-    } else {
+    } else if (suite == "speed") {
       context.output.record(run_speed(model, *documents, options));
+    } else {
+      EvalFlags one = flags;
+      one.suites = {suite};
+      run_without_weights(one, context);
     }
     context.output.flush();
   }
@@ -130,23 +187,27 @@ CommandDefinition eval_command() {
       .usage = "MODEL --data PATH [--suite NAME]",
       .examples = {{"verbatim eval run/ --data data/", "bits per byte of the held-out part of a prepared folder"},
                    {"verbatim eval run/ --data letter.txt --json", "of any text, for other programs"},
-                   {"verbatim eval run/ --data data/ --suite speed", "bytes/s of evaluation and generation"}},
+                   {"verbatim eval run/ --data data/ --suite speed", "bytes/s of evaluation and generation"},
+                   {"verbatim eval tokenizer.json --data letter.txt --suite fertility",
+                    "positions per word, by script"}},
       .notes =
           "Every byte of every document is scored exactly once, document ends included. A window scores its last "
           "quarter after three quarters of context (the first window of a document scores all of it); --stride "
-          "changes that. Bits per byte are total bits over the bytes of the original text."};
+          "changes that. Bits per byte are total bits over the bytes of the original text. The suites fertility and "
+          "duplicates "
+          "look at the cutting of text and at vocabularies only: for them MODEL may also be a CONFIG.toml, a "
+          "tokenizer.json or a SentencePiece .model."};
   OptionSet& options = command.options;
   options.positional("MODEL", flags->model,
                      {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});
   options.option("--data", flags->data,
                  {.help = "prepared folder (DIR, DIR:train), memory map, text file or folder of texts",
                   .placeholder = "PATH",
-                  .completes = Completes::kFile,
-                  .required = true});
+                  .completes = Completes::kFile});
   options.option("--suite", flags->suites,
                  {.help = "what to measure; may be given several times",
                   .default_text = "likelihood",
-                  .choices = {"likelihood", "speed"}});
+                  .choices = {"likelihood", "speed", "fertility", "duplicates"}});
   options.option("--window", flags->window_bytes,
                  {.help = "text that the model sees at once",
                   .unit = "bytes",

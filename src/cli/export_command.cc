@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/model_argument.h"
 #include "pretrained/llama_export.h"
+#include "pretrained/tfree_checkpoint.h"
 
 namespace verbatim {
 namespace {
@@ -15,6 +16,15 @@ struct ExportFlags {
 
 int run_export(ExportFlags flags, CommandContext& context) {
   const ModelArgument argument = open_model(flags.model);
+  if (argument.model->settings().family == "tfree") {
+    export_tfree(*argument.model, flags.out);
+    context.output.record(Record()
+                              .set("out", flags.out.string())
+                              .set("architecture", "T-Free")
+                              .set("family", "tfree")
+                              .set("parameters", argument.model->parameter_count()));
+    return 0;
+  }
   const LlamaExport written = export_llama(*argument.model, flags.out, flags.options);
   context.output.record(Record()
                             .set("out", flags.out.string())
@@ -39,7 +49,8 @@ CommandDefinition export_command() {
       .notes =
           "Writes config.json, model.safetensors, the tokenizer and what else such folders hold, under Llama's names. "
           "Models of family token, and of family byte without n-grams, have this shape; with an attention window they "
-          "become Mistral's. The folder appears when everything is written, or not at all."};
+          "become Mistral's. A model of family tfree with encoder.mode = \"strict\" becomes a T-Free checkpoint. The "
+          "folder appears when everything is written, or not at all."};
   OptionSet& options = command.options;
   options.positional("MODEL", flags->model,
                      {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});

@@ -14,6 +14,7 @@
 #include "cli/interruption.h"
 #include "cli/line_editor.h"
 #include "cli/model_argument.h"
+#include "generate/chat.h"
 #include "generate/generate.h"
 
 namespace verbatim {
@@ -27,6 +28,9 @@ struct GenerateFlags {
   std::optional<int64_t> seed;
   std::optional<int64_t> context_bytes;
   bool display_prompt = true;
+  bool chat = false;
+  std::string system;
+  std::string chat_template = "auto";
 };
 
 uint64_t chosen_seed(const GenerateFlags& flags) {
@@ -94,6 +98,64 @@ void talk(const GenerateFlags& flags, LanguageModel& model, CommandContext& cont
   context.output.text("\n");
 }
 
+GeneratedText write_answer(const GenerateFlags& flags, Chat& chat, const std::string& question,
+                           CommandContext& context) {
+  GenerateOptions options = flags.generate;
+  const uint64_t seed = chosen_seed(flags);
+  options.sampling.seed = seed;
+  options.interrupted = &interruption_flag();
+  bool at_start = true;
+  if (!context.output.is_json()) {
+    options.on_text = [&](size_t /*sample*/, std::string_view bytes) {
+      // The blank before an answer belongs to the template.
+      if (at_start && bytes.starts_with(' ')) bytes.remove_prefix(1);
+      at_start = false;
+      context.output.text(bytes);
+      context.output.flush();
+      return true;
+    };
+  }
+  GeneratedText answer = chat.answer(question, options);
+  context.output.json(Record()
+                          .set("question", question)
+                          .set_text(chat.turns().back().answer)
+                          .set("finish", name_of(answer.finish))
+                          .set("turn", chat.turns().size())
+                          .set("seed", seed));
+  context.output.text("\n");
+  context.output.flush();
+  return answer;
+}
+
+// One answer to -p, or a conversation on the terminal or line by line from stdin.
+void run_chat(const GenerateFlags& flags, LanguageModel& model, CommandContext& context) {
+  const ChatTemplate chat_template = flags.chat_template == "tfree"   ? ChatTemplate::kTFree
+                                     : flags.chat_template == "plain" ? ChatTemplate::kPlain
+                                                                      : likely_chat_template(model.segmenter());
+  Chat chat(model, chat_template, flags.system);
+  if (flags.prompt.has_value()) {
+    (void)write_answer(flags, chat, *flags.prompt, context);
+    throw_if_interrupted();
+    return;
+  }
+  const bool interactive = isatty(STDIN_FILENO) != 0;
+  if (interactive) {
+    context.output.text("A line is what you say. RESET begins a new conversation, STOP or Ctrl-D ends.\n");
+    context.output.flush();
+  }
+  LineEditor editor(state_file("chat_history"));
+  while (const std::optional<std::string> line = editor.read_line(interactive ? "> " : "")) {
+    if (*line == "STOP") break;
+    if (*line == "RESET") {
+      chat.reset();
+    } else if (!line->empty()) {
+      (void)write_answer(flags, chat, *line, context);
+      throw_if_interrupted();
+    }
+  }
+  if (interactive) context.output.text("\n");
+}
+
 int run_generate(GenerateFlags flags, CommandContext& context) {
   if (flags.prompt.has_value() && flags.file.has_value()) {
     throw UsageError("-p and -f both give the prompt; use one of them");
@@ -101,6 +163,11 @@ int run_generate(GenerateFlags flags, CommandContext& context) {
   flags.generate.sampling.validate();
   const ModelArgument argument = open_model(flags.model);
   flags.generate.context_bytes = flags.context_bytes.value_or(argument.training_window.value_or(0));
+  if (flags.chat) {
+    if (flags.file.has_value()) throw UsageError("--chat takes its question from -p, the terminal or stdin, not -f");
+    run_chat(flags, *argument.model, context);
+    return 0;
+  }
   const bool interactive = !flags.prompt.has_value() && !flags.file.has_value() && isatty(STDIN_FILENO) != 0;
   if (interactive) {
     talk(flags, *argument.model, context);
@@ -122,6 +189,7 @@ CommandDefinition generate_command() {
       .examples = {{"verbatim generate run/ -p \"Once upon a time\" -n 300", "goes on with a text"},
                    {"verbatim generate run/ --temp 0 -s 1 < /dev/null", "the most likely new text"},
                    {"verbatim generate run/", "asks for beginnings, on a terminal"},
+                   {"verbatim generate run/ --chat -p \"What is a word?\"", "one answer of a model for conversations"},
                    {"echo \"In the beginning\" | verbatim generate run/ -f - --json", "for other programs"}},
       .notes =
           "The filters work on the probabilities at temperature 1, in the order repetition penalty, top-k, top-p, "
@@ -143,6 +211,13 @@ CommandDefinition generate_command() {
   options.option("--samples", flags->generate.samples, {.help = "texts to write", .minimum = 1, .maximum = 65536});
   options.flag("--display-prompt,--no-display-prompt", flags->display_prompt,
                {.help = "whether the prompt is written before its text"});
+  options.group("Chat");
+  options.flag("--chat", flags->chat,
+               {.help = "answers -p, or lines from the terminal or stdin, as a model trained on conversations"});
+  options.option("--system", flags->system, {.help = "what the conversation begins with", .placeholder = "TEXT"});
+  options.option(
+      "--chat-template", flags->chat_template,
+      {.help = "how the model was trained (prepare --chat-template)", .choices = {"auto", "tfree", "plain"}});
   options.group("Sampling");
   options.option("--temp", sampling.temperature,
                  {.help = "temperature; 0: always the most likely choice", .minimum = 0});

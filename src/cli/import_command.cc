@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 #include "pretrained/llama_import.h"
+#include "pretrained/tfree_checkpoint.h"
 
 namespace verbatim {
 namespace {
@@ -12,16 +13,28 @@ struct ImportFlags {
   LlamaImportOptions options;
 };
 
+Record record_of(const ModelSettings& settings, const LanguageModel& model, const std::filesystem::path& out) {
+  const StackSettings& stack = settings.backbone.stack;
+  Record record;
+  record.set("out", out.string()).set("family", settings.family).set("parameters", model.parameter_count());
+  return record.set("layers", stack.layers).set("width", stack.width);
+}
+
+int import_tfree_folder(const ImportFlags& flags, CommandContext& context) {
+  const TfreeImport import = import_tfree(flags.source, flags.out);
+  context.output.record(record_of(import.model->settings(), *import.model, flags.out)
+                            .set("architecture", "T-Free")
+                            .set("symbols", import.model->encoder().table().size(0))
+                            .set("stored_types", import.stored_types)
+                            .set("dictionary_words", import.words));
+  return 0;
+}
+
 int run_import(const ImportFlags& flags, CommandContext& context) {
+  if (is_tfree_checkpoint(flags.source)) return import_tfree_folder(flags, context);
   const LlamaImport import = import_llama(flags.source, flags.out, flags.options);
-  const StackSettings& stack = import.model->settings().backbone.stack;
-  context.output.record(Record()
-                            .set("out", flags.out.string())
+  context.output.record(record_of(import.model->settings(), *import.model, flags.out)
                             .set("architecture", import.architecture)
-                            .set("family", import.model->settings().family)
-                            .set("parameters", import.model->parameter_count())
-                            .set("layers", stack.layers)
-                            .set("width", stack.width)
                             .set("symbols", import.model->encoder().table().size(0))
                             .set("stored_types", import.stored_types)
                             .set("tokenizer", import.tokenizer_file));
@@ -40,7 +53,10 @@ CommandDefinition import_command() {
       .notes =
           "SOURCE is a folder as published on model hubs, of the architecture LlamaForCausalLM or MistralForCausalLM: "
           "config.json, model.safetensors (one file or shards; F32, F16 or BF16) and tokenizer.json or a SentencePiece "
-          "*.model. It becomes a model of family token with float32 weights. What cannot be carried over is refused by "
+          "*.model. It becomes a model of family token with float32 weights. A folder with transformer/transformer.pt "
+          "and the configurations beside it is a T-Free checkpoint and becomes a model of family tfree; its pickles "
+          "are "
+          "read as data, nothing in them is executed. What cannot be carried over is refused by "
           "name. The folder appears when everything is written, or not at all."};
   command.options.positional("SOURCE", flags->source,
                              {.help = "folder of the checkpoint", .completes = Completes::kFolder, .required = true});

@@ -1,6 +1,9 @@
 #include "cli/model_argument.h"
 
+#include <fmt/format.h>
 #include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "model/model_folder.h"
@@ -60,6 +63,26 @@ ModelArgument open_model_or_config(const fs::path& path, const std::vector<std::
   argument.training_window = run.data.window_bytes;
   argument.training_batch = run.data.batch_bytes;
   return argument;
+}
+
+SegmenterArgument open_segmenter(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::shared_ptr<ModelSettings> settings;
+  if (extension == ".model" || extension == ".json") {
+    settings = std::make_shared<ModelSettings>();
+    const std::string text = fmt::format("[model]\nfamily = \"token\"\n[encoder]\ntokenizer = {}\n",
+                                         nlohmann::json(path.filename().string()).dump());
+    SettingsTree::from_toml(text, path.string()).apply_to(*settings);
+  } else if (extension == ".toml") {
+    RunSettings run;
+    SettingsTree::from_toml_file(path).apply_to(run);
+    settings = run.model;
+  } else {
+    folder = find_model_folder(path);
+    settings = load_model_settings(folder);
+  }
+  return {.segmenter = find_family(settings->family).segmenter(*settings->encoder, folder), .family = settings->family};
 }
 
 void move_to_device(LanguageModel& model, const std::string& device) {

@@ -27,6 +27,14 @@ struct ModelArgument {
 [[nodiscard]] ModelArgument open_model_or_config(const std::filesystem::path& path,
                                                  const std::vector<std::string>& overrides = {});
 
+// What cuts text into positions, without weights.
+struct SegmenterArgument {
+  std::unique_ptr<Segmenter> segmenter;
+  std::string family;
+};
+// A model folder, run folder, settings file (*.toml) or tokenizer file (*.json, *.model). Throws InputError.
+[[nodiscard]] SegmenterArgument open_segmenter(const std::filesystem::path& path);
+
 // Where a text model computes when nothing else is known.
 inline constexpr int64_t kDefaultWindow = 1024;
 

@@ -13,6 +13,7 @@
 #include "cli/version.h"
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
+#include "generate/chat.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
 #include "settings/settings_tree.h"
@@ -77,7 +78,8 @@ void report_dry_run(const LanguageModel& model, const RunSettings& settings, con
                      {.window_bytes = static_cast<uint64_t>(settings.data.window_bytes),
                       .batch_bytes = static_cast<uint64_t>(settings.data.batch_bytes),
                       .seed = static_cast<uint64_t>(settings.train.seed)},
-                     {}, /*threads=*/0, /*ahead=*/1);
+                     {}, /*threads=*/0, /*ahead=*/1,
+                     corpus.kind() == "instruct" ? DocumentKind::kConversations : DocumentKind::kText);
   const PositionBatch batch = source.next().batch;
   const BackboneCost cost = model.cost(batch);
   const int64_t parameters = model.parameter_count();
@@ -101,8 +103,10 @@ void report_dry_run(const LanguageModel& model, const RunSettings& settings, con
 }
 
 std::string step_line(const StepReport& report) {
-  return fmt::format("step {}  {:.3f} bits/byte (average {:.3f})  {}  lr {:.1e}  norm {:.2f}  data wait {:.1f} %",
-                     report.step, report.bits_per_byte, report.average_bits_per_byte,
+  const std::string loss = report.is_likelihood ? fmt::format("{:.3f} bits/byte (average {:.3f})", report.bits_per_byte,
+                                                              report.average_bits_per_byte)
+                                                : fmt::format("loss {:.4f}", report.loss_per_position);
+  return fmt::format("step {}  {}  {}  lr {:.1e}  norm {:.2f}  data wait {:.1f} %", report.step, loss,
                      format_rate(report.bytes_per_second), report.learning_rate, report.gradient_norm,
                      100 * report.data_seconds / std::max(report.step_seconds, 1e-9));
 }
@@ -130,6 +134,15 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
     return 0;
   }
   const Corpus corpus = Corpus::open(flags.data);
+  if (corpus.chat_template() == name_of(ChatTemplate::kTFree) &&
+      likely_chat_template(trainer.model().segmenter()) != ChatTemplate::kTFree) {
+    spdlog::warn(
+        "the conversations use the template tfree, whose parts (<|end_header_id|> and kin) this model reads as "
+        "ordinary "
+        "text; family tfree: set encoder.special_words as configs/tfree-chat.toml does; others: prepare "
+        "--chat-template "
+        "plain");
+  }
   std::filesystem::create_directories(flags.out);
   add_log_file((flags.out / "train.log").string());
   spdlog::info("{}: {} parameters, {} outside tables; {}", settings->model->family,

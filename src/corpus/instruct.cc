@@ -225,6 +225,31 @@ std::string_view name_of(ChatTemplate chat_template) {
   return chat_template == ChatTemplate::kTFree ? "tfree" : "plain";
 }
 
+std::string chat_prompt(ChatTemplate chat_template, std::string_view system, const std::vector<ChatTurn>& turns) {
+  VERBATIM_ASSERT(!turns.empty());
+  std::vector<Message> messages;
+  if (!system.empty()) messages.push_back({.role = Role::kSystem, .text = std::string(system)});
+  for (const ChatTurn& turn : turns) {
+    messages.push_back({.role = Role::kUser, .text = turn.user});
+    messages.push_back({.role = Role::kAssistant, .text = turn.answer});
+  }
+  // The answer that is still to come has loss, so it is a piece of its own: the last one, left out.
+  messages.back().text = "";
+  messages.back().has_loss = true;
+  const InstructDocument document =
+      chat_template == ChatTemplate::kTFree ? apply_tfree(messages) : apply_plain(messages);
+  std::string prompt;
+  for (const InstructPiece& piece : document) {
+    if (!piece.has_loss) prompt += piece.content;
+  }
+  return prompt;
+}
+
+std::vector<std::string> chat_stops(ChatTemplate chat_template) {
+  if (chat_template == ChatTemplate::kTFree) return {"<|endoftext|>"};
+  return {"\n\nUser:"};
+}
+
 InstructDocument parse_instruct_document(std::string_view json, std::string_view where) {
   try {
     return pieces_of(parse_json(json));

@@ -39,6 +39,18 @@ enum class ChatTemplate {
 };
 [[nodiscard]] std::string_view name_of(ChatTemplate chat_template);  // "tfree", "plain"
 
+// One exchange of a chat; the last one's answer is still to be written.
+struct ChatTurn {
+  std::string user;
+  std::string answer;
+};
+// The text that a model trained with this template goes on with: everything up to the place where the last turn's
+// answer begins. `system` may be empty. `turns` must not be.
+[[nodiscard]] std::string chat_prompt(ChatTemplate chat_template, std::string_view system,
+                                      const std::vector<ChatTurn>& turns);
+// The strings at which an answer ends, besides the end of the document.
+[[nodiscard]] std::vector<std::string> chat_stops(ChatTemplate chat_template);
+
 // Turns one JSON line into a document (JSON). Understood are:
 //   {"messages": [{"role": "system" | "user" | "assistant", "content": TEXT}, ...]}, also with content as a list of
 //       {"type": "text", "text": TEXT}, and with "weight": 0 for an answer that is not learnt

@@ -33,10 +33,7 @@ std::vector<TextPart> report_positions(LanguageModel& model, std::string_view do
   for (size_t i = 0; i < parts.size(); ++i) {
     parts[i].start = positions.begin(i);
     parts[i].end = positions.ends[i];
-    const size_t id_begin = positions.id_offsets.empty() ? i : positions.id_offsets[i];
-    const size_t id_end = positions.id_offsets.empty() ? i + 1 : positions.id_offsets[i + 1];
-    parts[i].ids.assign(positions.ids.begin() + static_cast<std::ptrdiff_t>(id_begin),
-                        positions.ids.begin() + static_cast<std::ptrdiff_t>(id_end));
+    parts[i].ids = positions.ids_of(i);
     if (nats != nullptr) parts[i].bits = (*nats)[i] / std::numbers::ln2;
   }
   if (const Level* level = level_of(model.backbone())) {

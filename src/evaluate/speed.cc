@@ -121,7 +121,7 @@ GenerationSpeed measure_generation(LanguageModel& model, std::string_view text, 
   {
     StreamState state = after_prompt;  // a first round, not measured: caches of the machine are warm after it
     for (size_t i = 0; i < std::min<size_t>(positions.size(), 8); ++i) {
-      (void)model.decoder().choose(state.newest_D, sampler);
+      (void)model.choose(state, sampler);
       model.read_position(state, ids_of(i));
     }
   }
@@ -130,7 +130,7 @@ GenerationSpeed measure_generation(LanguageModel& model, std::string_view text, 
     StreamState state = after_prompt;
     for (size_t i = 0; i < positions.size() && (i % 64 != 0 || seconds_since(start) < 4 * seconds || speed.bytes == 0);
          ++i) {
-      (void)model.decoder().choose(state.newest_D, sampler);
+      (void)model.choose(state, sampler);
       model.read_position(state, ids_of(i));
       speed.bytes += positions.ends[i] - positions.begin(i);
     }
@@ -150,7 +150,7 @@ GenerationSpeed measure_generation(LanguageModel& model, std::string_view text, 
     append_positions(batch, model.segmenter(), whole, text, {.end = end, .end_target = false});
     const at::Tensor h_ND = model.forward(batch, {});
     const at::Tensor last_D = h_ND[h_ND.size(0) - 1].to(at::kFloat).contiguous();
-    (void)model.decoder().choose({last_D.data_ptr<float>(), static_cast<size_t>(last_D.numel())}, sampler);
+    (void)model.decoder().choose({last_D.data_ptr<float>(), static_cast<size_t>(last_D.numel())}, {}, sampler);
     ++steps;
     if (seconds_since(full_start) > 4 * seconds) break;
   }

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "families/byte/family.h"
 #include "families/patch/family.h"
+#include "families/tfree/family.h"
 #include "families/token/family.h"
 #include "model/family.h"
 #include "settings/settings_tree.h"
@@ -11,6 +12,7 @@ const std::vector<Family>& all_families() {
   static const std::vector<Family> families = {
       byte_family(),
       patch_family(),
+      tfree_family(),
       token_family(),
   };
   return families;

@@ -53,6 +53,7 @@ StreamState read_prompt(LanguageModel& model, const std::string& prompt, std::st
   }
   StreamState state = model.start();
   model.read(state, prompt);
+  if (state.newest_D.empty()) throw_input("this model has no start symbol and the prompt is empty; give it a prompt");
   return state;
 }
 
@@ -69,7 +70,7 @@ void end_stream(Stream& stream, GeneratedText& text, FinishReason reason) {
 // Chooses the next position of a stream and shows its bytes. Returns its ids, or none when the stream has ended.
 std::vector<int32_t> choose_next(LanguageModel& model, Stream& stream, GeneratedText& text, size_t sample,
                                  const GenerateOptions& options) {
-  NextPosition next = model.decoder().choose(stream.state.newest_D, stream.sampler);
+  NextPosition next = model.choose(stream.state, stream.sampler);
   ++text.positions;
   if (next.ends_document) {
     show(options, sample, stream.out.finish());

@@ -41,15 +41,19 @@ void BackboneSettings::visit(SettingsVisitor& visitor) {
                   {.help = "key and value heads, 0: as many as heads", .minimum = 0, .maximum = 4096});
   visitor.setting("head_width", stack.head_width,
                   {.help = "width of one head, 0: width / heads", .minimum = 0, .maximum = 4096});
-  visitor.setting(
-      "hidden", stack.hidden,
-      {.help = "hidden width of SwiGLU, 0: 8/3 of the width, rounded up to 32", .minimum = 0, .maximum = 1 << 20});
+  visitor.setting("hidden", stack.hidden,
+                  {.help = "hidden width of the layer between attentions, 0: 8/3 of the width, rounded up to 32",
+                   .minimum = 0,
+                   .maximum = 1 << 20});
   visitor.setting(
       "window", stack.window,
       {.help = "rows that attention sees, itself included; 0: all", .unit = "rows", .minimum = 0, .maximum = 1 << 30});
   visitor.setting("rotary_theta", stack.rotary_theta, {.help = "base of the rotary angles", .minimum = 1});
   visitor.setting("norm_epsilon", stack.norm_epsilon,
-                  {.help = "added to the mean square in RMSNorm", .minimum = 0, .maximum = 1});
+                  {.help = "added to the mean square in the norm", .minimum = 0, .maximum = 1});
+  visitor.setting("norm", stack.norm, {.help = "norm of the layers", .choices = {"rms", "layer"}});
+  visitor.setting("mlp", stack.mlp, {.help = "layer between attentions", .choices = {"swiglu", "gelu"}});
+  visitor.setting("bias", stack.bias, {.help = "linear layers add a bias"});
   if (!level) return;
   visitor.setting("pool", pool, {.help = "rows of a patch to its vector", .choices = {"last", "mean", "max", "cross"}});
   visitor.setting("upsample", upsample,

@@ -8,7 +8,8 @@
 
 namespace verbatim {
 
-// A stack of pre-norm transformer layers: RMSNorm, rotary positions, grouped-query attention, SwiGLU (Llama shape).
+// A stack of pre-norm transformer layers: RMSNorm, rotary positions, grouped-query attention, SwiGLU (Llama shape),
+// or LayerNorm, GELU and biases as in T-Free's and older models.
 struct StackSettings {
   int64_t width = 192;
   int64_t layers = 3;
@@ -19,6 +20,9 @@ struct StackSettings {
   int64_t window = 0;           // rows that attention sees, itself included; 0: all
   double rotary_theta = 10000;
   double norm_epsilon = 1e-5;
+  std::string norm = "rms";    // or "layer", with a shift
+  std::string mlp = "swiglu";  // or "gelu", without a gate
+  bool bias = false;           // all linear layers have one
 
   // Fills the zeros above and checks that the numbers fit together; `where` names the section in messages.
   void resolve(const std::string& where);

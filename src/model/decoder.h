@@ -21,6 +21,11 @@ class Chooser {
   [[nodiscard]] virtual int64_t choose(std::span<float> scores) = 0;
 };
 
+// What a decoder remembers of one stream. A value: copying forks the stream.
+struct DecoderState {
+  std::vector<std::string> words;  // read so far and not in the decoder's dictionary
+};
+
 // The decoder's answer to "what comes next".
 struct NextPosition {
   std::vector<int32_t> ids;
@@ -33,8 +38,17 @@ class TextDecoder : public torch::nn::Module {
   [[nodiscard]] virtual Likelihood likelihood() const = 0;
   // Nats of each row's target, [N] float32; 0 where a row has no target. h [N, D] in the compute type.
   [[nodiscard]] virtual at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) = 0;
+  // What training lowers, [N] float32; 0 where a row has no target.
+  [[nodiscard]] virtual at::Tensor training_loss(const at::Tensor& h_ND, const PositionBatch& batch) {
+    return nats(h_ND, batch);
+  }
+  // Whether training_loss() is the nats, so that bits per byte can be read off it.
+  [[nodiscard]] virtual bool trains_on_likelihood() const { return true; }
   // One choice from one row of the backbone's result, float32 on the CPU.
-  [[nodiscard]] virtual NextPosition choose(std::span<const float> h_D, Chooser& chooser) = 0;
+  [[nodiscard]] virtual NextPosition choose(std::span<const float> h_D, const DecoderState& state,
+                                            Chooser& chooser) = 0;
+  // Told every position that a stream reads.
+  virtual void note(DecoderState& state, const std::vector<int32_t>& ids) const {}
   // Multiplications of the prediction of one row.
   [[nodiscard]] virtual double multiplications_per_row() const = 0;
   // The scores over the decoder's symbols, where it has a fixed list of them.

@@ -30,6 +30,8 @@ struct Family {
   std::string_view summary;
   std::unique_ptr<Settings> (*encoder_settings)();
   std::unique_ptr<Settings> (*decoder_settings)();
+  // What cuts text into positions, alone: for what needs no weights.
+  std::unique_ptr<Segmenter> (*segmenter)(const Settings& encoder, const std::filesystem::path& folder);
   // `folder` is where relative paths in the settings start (the model folder or the working folder).
   ModelParts (*make)(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator);
 };

@@ -36,6 +36,10 @@ at::Tensor LanguageModel::nats(const PositionBatch& batch, const ForwardOptions&
   return parts_.decoder->nats(forward(batch, options), batch);
 }
 
+at::Tensor LanguageModel::training_loss(const PositionBatch& batch, const ForwardOptions& options) {
+  return parts_.decoder->training_loss(forward(batch, options), batch);
+}
+
 void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch& rows,
                             std::span<const int64_t> stream) {
   if (stream.empty()) return;
@@ -59,7 +63,8 @@ void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch&
 StreamState LanguageModel::start(DocumentPart part) {
   StreamState state{.encoder = {}, .backbone = parts_.backbone->start(), .newest_D = {}};
   state.from_document_start = part == DocumentPart::kStart;
-  if (!state.from_document_start) return state;
+  // A family may read nothing before a text.
+  if (!state.from_document_start || segmenter().start_ids().empty()) return state;
   PositionBatch batch;
   append_positions(batch, segmenter(), {}, "", {.start_row = true, .end_target = false});
   const int64_t stream = 0;
@@ -81,7 +86,7 @@ void LanguageModel::read(StreamState& state, std::string_view text) {
                      {.begin = begin, .score_begin = begin, .end = end, .start_row = false, .end_target = false});
     const std::vector<int64_t> stream(end - begin, 0);
     advance({&pointer, 1}, batch, stream);
-    state.positions += end - begin;
+    for (size_t i = begin; i < end; ++i) note_position(state, positions.ids_of(i));
   }
 }
 
@@ -96,17 +101,23 @@ void LanguageModel::read_positions(std::span<StreamState*> states, const std::ve
   for (size_t s = 0; s < states.size(); ++s) {
     const std::string bytes = bytes_of(*states[s], ids[s]);
     Positions position{.ends = {static_cast<uint32_t>(bytes.size())}, .ids = ids[s], .id_offsets = {}};
-    if (ids[s].size() != 1) position.id_offsets = {0, static_cast<uint32_t>(ids[s].size())};
+    if (segmenter().sets()) position.id_offsets = {0, static_cast<uint32_t>(ids[s].size())};
     append_positions(batch, segmenter(), position, bytes, {.end = 1, .start_row = false, .end_target = false});
     stream.push_back(static_cast<int64_t>(s));
-    ++states[s]->positions;
   }
   advance(states, batch, stream);
+  for (size_t s = 0; s < states.size(); ++s) note_position(*states[s], ids[s]);
+}
+
+void LanguageModel::note_position(StreamState& state, std::vector<int32_t> ids) const {
+  parts_.decoder->note(state.decoder, ids);
+  state.newest_ids = std::move(ids);
+  ++state.positions;
 }
 
 std::string LanguageModel::bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const {
   const bool first = state.positions == 0 && state.from_document_start;
-  return first ? segmenter().bytes_of_first(ids) : segmenter().bytes_of(ids);
+  return segmenter().bytes_of(ids, first ? nullptr : &state.newest_ids);
 }
 
 BackboneCost LanguageModel::cost(const PositionBatch& batch) const {

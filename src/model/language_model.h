@@ -18,8 +18,10 @@ namespace verbatim {
 struct StreamState {
   EncoderState encoder;
   BackboneState backbone;
-  std::vector<float> newest_D;  // the backbone's result for the newest row: what predicts the next position
-  uint64_t positions = 0;       // positions read so far, the start row not counted
+  std::vector<float> newest_D;      // the backbone's result for the newest row: what predicts the next position
+  std::vector<int32_t> newest_ids;  // of the newest position
+  DecoderState decoder;
+  uint64_t positions = 0;  // positions read so far, the start row not counted
   bool from_document_start = true;
 };
 
@@ -27,7 +29,7 @@ struct StreamState {
 //   auto model = LanguageModel::create(settings, /*seed=*/1, ".");
 //   StreamState state = model->start();
 //   model->read(state, "Once upon a time");
-//   NextPosition next = model->decoder().choose(state.newest_D, chooser);
+//   NextPosition next = model->choose(state, chooser);
 class LanguageModel : public torch::nn::Module {
  public:
   // A new model with weights drawn from `seed`. `folder` is where relative paths in the settings start.
@@ -45,8 +47,11 @@ class LanguageModel : public torch::nn::Module {
   [[nodiscard]] at::Tensor forward(const PositionBatch& batch, const ForwardOptions& options);
   // [N] nats of each row's target, 0 where it has none.
   [[nodiscard]] at::Tensor nats(const PositionBatch& batch, const ForwardOptions& options);
+  // [N] what training lowers, 0 for rows without a target; the nats unless the decoder has a loss of its own.
+  [[nodiscard]] at::Tensor training_loss(const PositionBatch& batch, const ForwardOptions& options);
 
-  // A stream at the start of a document, its start symbol read; newest_D predicts the first position.
+  // A stream at the start of a document, its start symbol read; newest_D predicts the first position (empty for
+  // families without a start symbol).
   // kLater: a stream that begins inside a document; nothing is read yet and newest_D is empty until read() has bytes.
   [[nodiscard]] StreamState start(DocumentPart part = DocumentPart::kStart);
   // Reads a text (from the start of the document, or going on behind what was read). For families with a tokenizer a
@@ -56,6 +61,10 @@ class LanguageModel : public torch::nn::Module {
   void read_position(StreamState& state, const std::vector<int32_t>& ids);
   // The same for many streams at once: positions[s] goes to states[s].
   void read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids);
+  // One choice of what comes next in this stream.
+  [[nodiscard]] NextPosition choose(const StreamState& state, Chooser& chooser) const {
+    return parts_.decoder->choose(state.newest_D, state.decoder, chooser);
+  }
   // The bytes that a chosen position stands for in this stream.
   [[nodiscard]] std::string bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const;
 
@@ -69,6 +78,7 @@ class LanguageModel : public torch::nn::Module {
   explicit LanguageModel(std::shared_ptr<ModelSettings> settings, ModelParts parts);
 
  private:
+  void note_position(StreamState& state, std::vector<int32_t> ids) const;
   void advance(std::span<StreamState*> states, const PositionBatch& rows, std::span<const int64_t> stream);
 
   std::shared_ptr<ModelSettings> settings_;

@@ -143,7 +143,8 @@ at::Tensor Level::forward(const at::Tensor& x_ND, const Rows& rows, const Forwar
   const at::Tensor patches_KI = pool(h_ND, patches, type);
   const at::Tensor z_KI = inner_->forward(patches_KI.to(x_ND.scalar_type()), patches.inner, options);
   const at::Tensor v_ND = upsample(h_ND, z_KI, patches, type);
-  return after_->forward(v_ND, rows.sequences, options).normed(norm_, settings_.stack.norm_epsilon, type);
+  return after_->forward(v_ND, rows.sequences, options)
+      .normed({.gain_D = norm_, .shift_D = {}, .epsilon = settings_.stack.norm_epsilon}, type);
 }
 
 BackboneState Level::start() const {

@@ -48,12 +48,16 @@ std::shared_ptr<LanguageModel> load_model(const fs::path& path) {
   const fs::path folder = find_model_folder(path);
   auto settings = load_model_settings(folder);
   auto model = LanguageModel::create(settings, /*seed=*/0, folder);
+  load_weights(*model, folder);
+  return model;
+}
+
+void load_weights(LanguageModel& model, const fs::path& folder) {
   fs::path weights = folder / "model.safetensors";
   if (!fs::exists(weights)) weights = folder / "model.safetensors.index.json";
   const SafetensorsReader reader = SafetensorsReader::open(weights);
-  load_parameters(*model, reader, weights.string(),
-                  [&](const std::string& name) { return file_tensor_name(*settings, name); });
-  return model;
+  load_parameters(model, reader, weights.string(),
+                  [&](const std::string& name) { return file_tensor_name(model.settings(), name); });
 }
 
 std::shared_ptr<LanguageModel> cpu_copy(LanguageModel& model, const fs::path& files) {

@@ -19,6 +19,9 @@ namespace verbatim {
 [[nodiscard]] std::shared_ptr<LanguageModel> load_model(const std::filesystem::path& path);
 [[nodiscard]] std::shared_ptr<ModelSettings> load_model_settings(const std::filesystem::path& path);
 
+// Copies the weights of a model folder into a model of the same shapes. Throws InputError for those that do not fit.
+void load_weights(LanguageModel& model, const std::filesystem::path& folder);
+
 // Writes config.json, model.safetensors and the family's files into an existing folder. `card` becomes README.md unless
 // empty.
 void save_model(LanguageModel& model, const std::filesystem::path& folder, const std::string& card);

@@ -36,11 +36,11 @@ void add_row(PositionBatch& batch, const int32_t* ids, size_t count, bool sets, 
 void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions,
                       std::string_view text, const PositionSpan& span) {
   VERBATIM_ASSERT(span.begin <= span.end && span.end <= positions.size());
-  const bool sets = !positions.id_offsets.empty();
+  const bool sets = segmenter.sets();
   const size_t first_row = batch.symbols.size();
   if (span.start_row) {
-    const int32_t start = segmenter.start_id();
-    add_row(batch, &start, 1, sets, kStartSymbol, 0);
+    const std::vector<int32_t> start = segmenter.start_ids();
+    add_row(batch, start.data(), start.size(), sets, kStartSymbol, 0);
   }
   for (size_t i = span.begin; i < span.end; ++i) {
     const size_t id_begin = sets ? positions.id_offsets[i] : i;
@@ -62,6 +62,27 @@ void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Po
     ++batch.scored_ends;
   }
   batch.offsets.push_back(static_cast<int64_t>(batch.symbols.size()));
+}
+
+void append_partly_learnt(PositionBatch& batch, const Segmenter& segmenter, std::string_view text,
+                          const std::vector<ByteRange>& learnt, uint64_t most_bytes) {
+  const Positions positions = segmenter.segment(text, DocumentPart::kStart);
+  size_t end = positions.size();
+  while (end > 0 && positions.ends[end - 1] > most_bytes) --end;
+  const bool learns_end = end == positions.size() && !learnt.empty() && learnt.back().begin < learnt.back().end &&
+                          learnt.back().end == text.size();
+  const auto first_row = static_cast<size_t>(batch.rows());
+  append_positions(batch, segmenter, positions, text, {.end = end, .end_target = learns_end});
+  // Row r predicts position r (row 0 is the start row).
+  size_t range = 0;
+  for (size_t i = 0; i < end; ++i) {
+    const uint32_t begin = positions.begin(i), stop = positions.ends[i];
+    const uint64_t last = stop > begin ? stop - 1 : begin;
+    while (range < learnt.size() && learnt[range].end <= last) ++range;
+    if (range < learnt.size() && learnt[range].begin <= last) continue;
+    batch.targets[first_row + i] = -1;
+    batch.scored_bytes -= stop - begin;
+  }
 }
 
 PositionBatch make_batch(const Segmenter& segmenter, const std::vector<TextPiece>& pieces) {

@@ -15,6 +15,11 @@ struct Positions {
   std::vector<uint32_t> id_offsets;  // [n+1] where the ids of each position lie; empty: exactly one id each
 
   [[nodiscard]] size_t size() const { return ends.size(); }
+  [[nodiscard]] std::vector<int32_t> ids_of(size_t index) const {
+    const size_t from = id_offsets.empty() ? index : id_offsets[index];
+    const size_t to = id_offsets.empty() ? index + 1 : id_offsets[index + 1];
+    return {ids.begin() + static_cast<std::ptrdiff_t>(from), ids.begin() + static_cast<std::ptrdiff_t>(to)};
+  }
   // Byte offset of the first byte of position `index`.
   [[nodiscard]] uint32_t begin(size_t index) const { return index == 0 ? 0 : ends[index - 1]; }
 };
@@ -35,14 +40,20 @@ class Segmenter {
  public:
   virtual ~Segmenter() = default;
   [[nodiscard]] virtual Positions segment(std::string_view text, DocumentPart part) const = 0;
-  // The bytes that a position with these ids stands for when it follows others.
-  [[nodiscard]] virtual std::string bytes_of(const std::vector<int32_t>& ids) const = 0;
-  // The bytes of the first position of a document, which some tokenizers spell with a prefix of their own.
-  [[nodiscard]] virtual std::string bytes_of_first(const std::vector<int32_t>& ids) const { return bytes_of(ids); }
-  // The id read before the first position of a document, and the id predicted after its last one.
-  [[nodiscard]] virtual int32_t start_id() const = 0;
+  // The bytes that a position with these ids stands for. `previous` are the ids of the position before it (empty: not
+  // known), null at the start of a document: tokenizers spell the first token with a prefix, words imply blanks.
+  [[nodiscard]] virtual std::string bytes_of(const std::vector<int32_t>& ids,
+                                             const std::vector<int32_t>* previous) const = 0;
+  // Positions are lists of ids of any length (Positions::id_offsets is filled), not one id each.
+  [[nodiscard]] virtual bool sets() const { return false; }
+  // The ids read before the first position of a document (one, unless sets()), and the id predicted after its last one
+  // (not used with sets(): the target is then kEndTarget).
+  [[nodiscard]] virtual std::vector<int32_t> start_ids() const = 0;
   [[nodiscard]] virtual int32_t end_id() const = 0;
   [[nodiscard]] virtual bool lossless() const = 0;
+  // The texts of a vocabulary that was learnt before the model, one for each id that stands for text; empty where there
+  // is none.
+  [[nodiscard]] virtual std::vector<std::string> vocabulary() const { return {}; }
 };
 
 // The last byte of a row is what boundary rules look at; a row without bytes (the start of a document) has this
@@ -78,6 +89,17 @@ struct PositionBatch {
 
 // Segments the pieces and lays them out. Pieces without any row are left out.
 [[nodiscard]] PositionBatch make_batch(const Segmenter& segmenter, const std::vector<TextPiece>& pieces);
+
+// A stretch of bytes of a text.
+struct ByteRange {
+  uint64_t begin = 0, end = 0;
+};
+
+// Adds a document of which only some stretches are learnt: a conversation and its answers. Positions whose last byte
+// lies outside them are read without being targets; so is the document's end unless the last range reaches it.
+// Positions that end behind `most_bytes` are left out, and then the end is, too. `learnt` is in order, without overlap.
+void append_partly_learnt(PositionBatch& batch, const Segmenter& segmenter, std::string_view text,
+                          const std::vector<ByteRange>& learnt, uint64_t most_bytes);
 
 // A stretch of positions that becomes one sequence.
 struct PositionSpan {

@@ -38,7 +38,7 @@ std::vector<float> SoftmaxDecoder::scores(std::span<const float> h_D) {
   return scores;
 }
 
-NextPosition SoftmaxDecoder::choose(std::span<const float> h_D, Chooser& chooser) {
+NextPosition SoftmaxDecoder::choose(std::span<const float> h_D, const DecoderState& /*state*/, Chooser& chooser) {
   std::vector<float> candidates = scores(h_D);
   for (const int32_t id : options_.never) candidates[id] = -std::numeric_limits<float>::infinity();
   const int64_t id = chooser.choose(candidates);

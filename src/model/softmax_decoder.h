@@ -24,7 +24,7 @@ class SoftmaxDecoder final : public TextDecoder {
 
   [[nodiscard]] Likelihood likelihood() const override { return options_.likelihood; }
   [[nodiscard]] at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) override;
-  [[nodiscard]] NextPosition choose(std::span<const float> h_D, Chooser& chooser) override;
+  [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
   [[nodiscard]] std::vector<float> scores(std::span<const float> h_D) override;
   [[nodiscard]] double multiplications_per_row() const override { return static_cast<double>(weight_VD_.numel()); }
   // [N, V]

@@ -22,10 +22,68 @@ at::Tensor Residual::sum() const {
   return delta_ND.defined() ? stream_ND + delta_ND.to(stream_ND.scalar_type()) : stream_ND;
 }
 
-at::Tensor Residual::normed(const at::Tensor& gain_D, double epsilon, at::ScalarType type) const {
-  if (!delta_ND.defined()) return nn::rms_norm(stream_ND, gain_D, epsilon, type);
-  return nn::add_rms_norm(stream_ND, delta_ND, gain_D, epsilon, type).second;
+at::Tensor Residual::normed(const Norm& norm, at::ScalarType type) const {
+  return delta_ND.defined() ? norm.add(stream_ND, delta_ND, type).second : norm(stream_ND, type);
 }
+
+at::Tensor Norm::operator()(const at::Tensor& x_ND, at::ScalarType type) const {
+  if (!shift_D.defined()) return nn::rms_norm(x_ND, gain_D, epsilon, type);
+  return at::layer_norm(x_ND, {x_ND.size(1)}, gain_D, shift_D, epsilon).to(type);
+}
+
+std::pair<at::Tensor, at::Tensor> Norm::add(const at::Tensor& x_ND, const at::Tensor& delta_ND,
+                                            at::ScalarType type) const {
+  if (!shift_D.defined()) return nn::add_rms_norm(x_ND, delta_ND, gain_D, epsilon, type);
+  const at::Tensor sum_ND = x_ND + delta_ND.to(x_ND.scalar_type());
+  return {sum_ND, (*this)(sum_ND, type)};
+}
+
+void Norm::rows(const float* x_RD, float* y_RD, int64_t count) const {
+  const int64_t width = gain_D.numel();
+  if (!shift_D.defined()) {
+    nn::rms_norm_rows(x_RD, gain_D.data_ptr<float>(), y_RD, count, width, epsilon);
+  } else {
+    nn::layer_norm_rows(x_RD, gain_D.data_ptr<float>(), shift_D.data_ptr<float>(), y_RD, count, width, epsilon);
+  }
+}
+
+at::Tensor LinearWeights::operator()(const at::Tensor& x_ND) const { return nn::linear(x_ND, weight_ED, bias_E); }
+
+void LinearWeights::rows(const float* x_RD, float* y_RE, int64_t count) const {
+  const int64_t out = weight_ED.size(0);
+  nn::multiply_rows(x_RD, weight_ED.data_ptr<float>(), y_RE, count, weight_ED.size(1), out);
+  if (!bias_E.defined()) return;
+  for (int64_t r = 0; r < count; ++r) nn::add_rows(y_RE + r * out, bias_E.data_ptr<float>(), out);
+}
+
+namespace {
+
+// One product instead of several that read the same rows.
+LinearWeights joined(std::initializer_list<const LinearWeights*> parts) {
+  std::vector<at::Tensor> weights, biases;
+  for (const LinearWeights* part : parts) {
+    weights.push_back(part->weight_ED);
+    if (part->bias_E.defined()) biases.push_back(part->bias_E);
+  }
+  return {.weight_ED = at::cat(weights), .bias_E = biases.empty() ? at::Tensor() : at::cat(biases)};
+}
+
+// Registers a module `name` with a weight and, when defined, a bias.
+std::pair<at::Tensor, at::Tensor> add_module(torch::nn::Module& owner, const char* name, at::Tensor weight,
+                                             const at::Tensor& bias) {
+  auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
+  const at::Tensor registered = holder->register_parameter("weight", std::move(weight));
+  return {registered, bias.defined() ? holder->register_parameter("bias", bias) : at::Tensor()};
+}
+
+Norm add_norm(torch::nn::Module& owner, const char* name, const StackSettings& settings) {
+  const bool has_shift = settings.norm == "layer";
+  auto [gain, shift] =
+      add_module(owner, name, at::ones({settings.width}), has_shift ? at::zeros({settings.width}) : at::Tensor());
+  return {.gain_D = gain, .shift_D = shift, .epsilon = settings.norm_epsilon};
+}
+
+}  // namespace
 
 TransformerStack::TransformerStack(StackSettings settings, int64_t layers, at::Generator& generator)
     : settings_(std::move(settings)) {
@@ -34,28 +92,28 @@ TransformerStack::TransformerStack(StackSettings settings, int64_t layers, at::G
   const int64_t key_width = settings_.key_value_heads * settings_.head_width;
   const double residual_scale = 1 / std::sqrt(2.0 * static_cast<double>(std::max<int64_t>(layers, 1)));
   auto list = std::make_shared<torch::nn::Module>("layers");
-  const auto weight = [&](int64_t out, int64_t in, double scale = 1) {
-    return initial_weight(out, in, scale / std::sqrt(static_cast<double>(in)), generator);
+  const auto add = [&](torch::nn::Module& owner, const char* name, int64_t out, int64_t in,
+                       double scale = 1) -> LinearWeights {
+    auto [weight, bias] =
+        add_module(owner, name, initial_weight(out, in, scale / std::sqrt(static_cast<double>(in)), generator),
+                   settings_.bias ? at::zeros({out}) : at::Tensor());
+    return {.weight_ED = weight, .bias_E = bias};
   };
   for (int64_t i = 0; i < layers; ++i) {
     auto module = std::make_shared<torch::nn::Module>("layer");
     auto attention = std::make_shared<torch::nn::Module>("attention");
     auto mlp = std::make_shared<torch::nn::Module>("mlp");
-    const auto add = [](torch::nn::Module& owner, const char* name, at::Tensor value) {
-      auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
-      return holder->register_parameter("weight", std::move(value));
-    };
     Layer layer;
-    layer.input_norm = add(*module, "input_layernorm", at::ones({width}));
-    layer.query = add(*attention, "q_proj", weight(query_width, width));
-    layer.key = add(*attention, "k_proj", weight(key_width, width));
-    layer.value = add(*attention, "v_proj", weight(key_width, width));
-    layer.output = add(*attention, "o_proj", weight(width, query_width, residual_scale));
+    layer.input_norm = add_norm(*module, "input_layernorm", settings_);
+    layer.query = add(*attention, "q_proj", query_width, width);
+    layer.key = add(*attention, "k_proj", key_width, width);
+    layer.value = add(*attention, "v_proj", key_width, width);
+    layer.output = add(*attention, "o_proj", width, query_width, residual_scale);
     module->register_module("self_attn", attention);
-    layer.post_norm = add(*module, "post_attention_layernorm", at::ones({width}));
-    layer.gate = add(*mlp, "gate_proj", weight(hidden, width));
-    layer.up = add(*mlp, "up_proj", weight(hidden, width));
-    layer.down = add(*mlp, "down_proj", weight(width, hidden, residual_scale));
+    layer.post_norm = add_norm(*module, "post_attention_layernorm", settings_);
+    if (settings_.mlp == "swiglu") layer.gate = add(*mlp, "gate_proj", hidden, width);
+    layer.up = add(*mlp, "up_proj", hidden, width);
+    layer.down = add(*mlp, "down_proj", width, hidden, residual_scale);
     module->register_module("mlp", mlp);
     list->register_module(std::to_string(i), module);
     layers_.push_back(std::move(layer));
@@ -66,22 +124,21 @@ TransformerStack::TransformerStack(StackSettings settings, int64_t layers, at::G
 std::vector<at::Tensor> TransformerStack::run_layer(const Layer& layer, const at::Tensor& stream_ND,
                                                     const at::Tensor& delta_ND, const nn::Sequences& sequences,
                                                     at::ScalarType type) const {
-  const double epsilon = settings_.norm_epsilon;
   at::Tensor residual_ND = stream_ND, normed_ND;
   if (delta_ND.defined()) {
-    std::tie(residual_ND, normed_ND) = nn::add_rms_norm(stream_ND, delta_ND, layer.input_norm, epsilon, type);
+    std::tie(residual_ND, normed_ND) = layer.input_norm.add(stream_ND, delta_ND, type);
   } else {
-    normed_ND = nn::rms_norm(stream_ND, layer.input_norm, epsilon, type);
+    normed_ND = layer.input_norm(stream_ND, type);
   }
-  const at::Tensor qkv_NE = nn::linear(normed_ND, at::cat({layer.query, layer.key, layer.value}));
+  const at::Tensor qkv_NE = joined({&layer.query, &layer.key, &layer.value})(normed_ND);
   const at::Tensor attended_NE = nn::self_attention(
       qkv_NE, sequences,
       {.heads = settings_.heads, .key_value_heads = settings_.key_value_heads, .head_width = settings_.head_width},
       settings_.window, {.theta = settings_.rotary_theta});
-  const at::Tensor attention_delta_ND = nn::linear(attended_NE, layer.output);
-  std::tie(residual_ND, normed_ND) = nn::add_rms_norm(residual_ND, attention_delta_ND, layer.post_norm, epsilon, type);
-  const at::Tensor hidden_NF = nn::swiglu(nn::linear(normed_ND, at::cat({layer.gate, layer.up})));
-  return {residual_ND, nn::linear(hidden_NF, layer.down)};
+  std::tie(residual_ND, normed_ND) = layer.post_norm.add(residual_ND, layer.output(attended_NE), type);
+  const at::Tensor hidden_NF = settings_.mlp == "swiglu" ? nn::swiglu(joined({&layer.gate, &layer.up})(normed_ND))
+                                                         : at::gelu(layer.up(normed_ND));
+  return {residual_ND, layer.down(hidden_NF)};
 }
 
 Residual TransformerStack::forward(const at::Tensor& x_ND, const nn::Sequences& sequences,
@@ -127,10 +184,10 @@ void TransformerStack::advance(float* x_RD, const StreamRows& rows, std::span<Ba
   }
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
-    nn::rms_norm_rows(x_RD, layer.input_norm.data_ptr<float>(), normed.data(), count, width, settings_.norm_epsilon);
-    nn::multiply_rows(normed.data(), layer.query.data_ptr<float>(), query.data(), count, width, query_width);
-    nn::multiply_rows(normed.data(), layer.key.data_ptr<float>(), key.data(), count, width, key_width);
-    nn::multiply_rows(normed.data(), layer.value.data_ptr<float>(), value.data(), count, width, key_width);
+    layer.input_norm.rows(x_RD, normed.data(), count);
+    layer.query.rows(normed.data(), query.data(), count);
+    layer.key.rows(normed.data(), key.data(), count);
+    layer.value.rows(normed.data(), value.data(), count);
     for (int64_t r = 0; r < count; ++r) {
       float* q = query.data() + r * query_width;
       float* k = key.data() + r * key_width;
@@ -140,22 +197,26 @@ void TransformerStack::advance(float* x_RD, const StreamRows& rows, std::span<Ba
       nn::attend_row(states[rows.stream[r]]->caches[first_cache + l], q, k, value.data() + r * key_width, q,
                      settings_.heads, settings_.key_value_heads, head_width, settings_.window);
     }
-    nn::multiply_rows(query.data(), layer.output.data_ptr<float>(), delta.data(), count, query_width, width);
+    layer.output.rows(query.data(), delta.data(), count);
     nn::add_rows(x_RD, delta.data(), count * width);
-    nn::rms_norm_rows(x_RD, layer.post_norm.data_ptr<float>(), normed.data(), count, width, settings_.norm_epsilon);
-    if (count == 1) {
-      nn::multiply_rows(normed.data(), layer.gate.data_ptr<float>(), gate_up.data(), 1, width, hidden);
-      nn::multiply_rows(normed.data(), layer.up.data_ptr<float>(), gate_up.data() + hidden, 1, width, hidden);
+    layer.post_norm.rows(x_RD, normed.data(), count);
+    if (settings_.mlp != "swiglu") {
+      layer.up.rows(normed.data(), hidden_rows.data(), count);
+      nn::gelu_rows(hidden_rows.data(), count * hidden);
+    } else if (count == 1) {
+      layer.gate.rows(normed.data(), gate_up.data(), 1);
+      layer.up.rows(normed.data(), gate_up.data() + hidden, 1);
+      nn::swiglu_rows(gate_up.data(), hidden_rows.data(), 1, hidden);
     } else {
-      nn::multiply_rows(normed.data(), layer.gate.data_ptr<float>(), gate.data(), count, width, hidden);
-      nn::multiply_rows(normed.data(), layer.up.data_ptr<float>(), up.data(), count, width, hidden);
+      layer.gate.rows(normed.data(), gate.data(), count);
+      layer.up.rows(normed.data(), up.data(), count);
       for (int64_t r = 0; r < count; ++r) {
         std::copy_n(&gate[r * hidden], hidden, &gate_up[r * 2 * hidden]);
         std::copy_n(&up[r * hidden], hidden, &gate_up[r * 2 * hidden + hidden]);
       }
+      nn::swiglu_rows(gate_up.data(), hidden_rows.data(), count, hidden);
     }
-    nn::swiglu_rows(gate_up.data(), hidden_rows.data(), count, hidden);
-    nn::multiply_rows(hidden_rows.data(), layer.down.data_ptr<float>(), delta.data(), count, hidden, width);
+    layer.down.rows(hidden_rows.data(), delta.data(), count);
     nn::add_rows(x_RD, delta.data(), count * width);
   }
 }
@@ -163,9 +224,9 @@ void TransformerStack::advance(float* x_RD, const StreamRows& rows, std::span<Ba
 double TransformerStack::cost(const nn::Sequences& sequences) const {
   double weights = 0;
   for (const Layer& layer : layers_) {
-    for (const at::Tensor* weight :
+    for (const LinearWeights* part :
          {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
-      weights += static_cast<double>(weight->numel());
+      if (part->weight_ED.defined()) weights += static_cast<double>(part->weight_ED.numel());
     }
   }
   double visible = 0;  // pairs of rows that see each other
@@ -182,13 +243,12 @@ Transformer::Transformer(const StackSettings& settings, at::Generator& generator
     : settings_(settings), stack_(std::make_shared<TransformerStack>(settings, settings.layers, generator)) {
   // Registered so that names read model.layers.N and model.norm, as Llama's do.
   for (const auto& child : stack_->named_children()) register_module(child.key(), child.value());
-  auto norm = register_module("norm", std::make_shared<torch::nn::Module>("norm"));
-  norm_ = norm->register_parameter("weight", at::ones({settings.width}));
+  norm_ = add_norm(*this, "norm", settings);
 }
 
 at::Tensor Transformer::forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) {
   const at::ScalarType type = x_ND.scalar_type() == at::kDouble ? at::kDouble : options.compute_type;
-  return stack_->forward(x_ND, rows.sequences, options).normed(norm_, settings_.norm_epsilon, type);
+  return stack_->forward(x_ND, rows.sequences, options).normed(norm_, type);
 }
 
 BackboneState Transformer::start() const {
@@ -199,8 +259,7 @@ BackboneState Transformer::start() const {
 
 void Transformer::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) {
   stack_->advance(x_RD, rows, states, 0);
-  nn::rms_norm_rows(x_RD, norm_.data_ptr<float>(), x_RD, static_cast<int64_t>(rows.stream.size()), settings_.width,
-                    settings_.norm_epsilon);
+  norm_.rows(x_RD, x_RD, static_cast<int64_t>(rows.stream.size()));
 }
 
 BackboneCost Transformer::cost(const Rows& rows) const {

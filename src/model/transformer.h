@@ -11,6 +11,27 @@ namespace verbatim {
 // A weight matrix [E, D] drawn from a normal distribution with the given deviation, cut at three deviations.
 [[nodiscard]] at::Tensor initial_weight(int64_t out, int64_t in, double deviation, at::Generator& generator);
 
+// RMSNorm, or LayerNorm when there is a shift.
+struct Norm {
+  at::Tensor gain_D;
+  at::Tensor shift_D;  // undefined: RMSNorm
+  double epsilon = 1e-5;
+
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_ND, at::ScalarType type) const;
+  // {x + delta, its norm}
+  [[nodiscard]] std::pair<at::Tensor, at::Tensor> add(const at::Tensor& x_ND, const at::Tensor& delta_ND,
+                                                      at::ScalarType type) const;
+  // Row by row, float32 on the CPU; x and y may be the same.
+  void rows(const float* x_RD, float* y_RD, int64_t count) const;
+};
+
+// y = W x (+ b). Weight [E, D]; the bias may be undefined.
+struct LinearWeights {
+  at::Tensor weight_ED, bias_E;
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_ND) const;
+  void rows(const float* x_RD, float* y_RE, int64_t count) const;
+};
+
 // What a stack hands on: the residual stream, and what its last layer still has to add to it. Kept apart so that the
 // addition happens inside the norm that follows.
 struct Residual {
@@ -18,13 +39,13 @@ struct Residual {
   at::Tensor delta_ND;   // compute type; undefined: nothing to add
 
   [[nodiscard]] at::Tensor sum() const;
-  [[nodiscard]] at::Tensor normed(const at::Tensor& gain_D, double epsilon, at::ScalarType type) const;
+  [[nodiscard]] at::Tensor normed(const Norm& norm, at::ScalarType type) const;
 };
 
 // Pre-norm transformer layers of the Llama shape (Touvron et al. 2023): x += Wo attention(norm(x)), x += W2
-// swiglu(norm(x)). Parameters carry Llama's names: layers.N.self_attn.q_proj.weight and so on, rotary in the "rotate
-// half" order. Initial weights: normal with deviation fan_in^-1/2, the two that write to the residual stream divided by
-// sqrt(2 layers).
+// swiglu(norm(x)); the settings may ask for LayerNorm, GELU (erf) and biases instead. Parameters carry Llama's names:
+// layers.N.self_attn.q_proj.weight and so on, rotary in the "rotate half" order. Initial weights: normal with deviation
+// fan_in^-1/2, the two that write to the residual stream divided by sqrt(2 layers).
 class TransformerStack : public torch::nn::Module {
  public:
   TransformerStack(StackSettings settings, int64_t layers, at::Generator& generator);
@@ -41,7 +62,8 @@ class TransformerStack : public torch::nn::Module {
 
  private:
   struct Layer {
-    at::Tensor input_norm, query, key, value, output, post_norm, gate, up, down;
+    Norm input_norm, post_norm;
+    LinearWeights query, key, value, output, gate, up, down;  // without a gate: `up` alone
   };
   [[nodiscard]] std::vector<at::Tensor> run_layer(const Layer& layer, const at::Tensor& stream, const at::Tensor& delta,
                                                   const nn::Sequences& sequences, at::ScalarType type) const;
@@ -64,7 +86,7 @@ class Transformer final : public Backbone {
  private:
   StackSettings settings_;
   std::shared_ptr<TransformerStack> stack_;
-  at::Tensor norm_;
+  Norm norm_;
 };
 
 }  // namespace verbatim

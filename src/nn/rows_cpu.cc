@@ -105,6 +105,28 @@ void rms_norm_rows(const float* x_RD, const float* gain_D, float* y_RD, int64_t 
   }
 }
 
+void layer_norm_rows(const float* x_RD, const float* gain_D, const float* shift_D, float* y_RD, int64_t rows,
+                     int64_t width, double epsilon) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* x = x_RD + r * width;
+    float* y = y_RD + r * width;
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < width; ++i) sum += static_cast<double>(x[i]);
+    const double mean = sum / static_cast<double>(width);
+    for (int64_t i = 0; i < width; ++i) {
+      const double difference = static_cast<double>(x[i]) - mean;
+      squares += difference * difference;
+    }
+    const auto scale = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + epsilon));
+    for (int64_t i = 0; i < width; ++i) y[i] = (x[i] - static_cast<float>(mean)) * scale * gain_D[i] + shift_D[i];
+  }
+}
+
+void gelu_rows(float* x, int64_t count) {
+  constexpr float kInverseRoot2 = 0.70710678F;
+  for (int64_t i = 0; i < count; ++i) x[i] *= 0.5F * (1 + std::erf(x[i] * kInverseRoot2));
+}
+
 void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hidden) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* gate = gate_up_R2F + r * 2 * hidden;

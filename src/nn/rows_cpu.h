@@ -16,6 +16,13 @@ void multiply_rows(const float* x_RD, const float* weight_ED, float* y_RE, int64
 // y = x * rsqrt(mean(x^2) + epsilon) * gain, row by row. x and y may be the same.
 void rms_norm_rows(const float* x_RD, const float* gain_D, float* y_RD, int64_t rows, int64_t width, double epsilon);
 
+// y = (x - mean) * rsqrt(variance + epsilon) * gain + shift, row by row. x and y may be the same.
+void layer_norm_rows(const float* x_RD, const float* gain_D, const float* shift_D, float* y_RD, int64_t rows,
+                     int64_t width, double epsilon);
+
+// x * Phi(x) in place, Phi the normal distribution (GELU with erf).
+void gelu_rows(float* x, int64_t count);
+
 // silu(gate) * up: gate_up [R, 2F] to y [R, F].
 void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hidden);
 

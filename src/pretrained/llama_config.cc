@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
+#include "pretrained/json_members.h"
 
 namespace verbatim {
 namespace {
@@ -22,104 +23,11 @@ constexpr int64_t kMostHeads = 4096;
 constexpr int64_t kMostSymbols = 1 << 24;
 constexpr int64_t kMostRows = 1 << 30;
 
-// Reads members of an object with messages that name the file and the key. null stands for absent.
-class Members {
- public:
-  Members(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
-
-  [[nodiscard]] const Json* find(const char* key) const {
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-
-  [[nodiscard]] std::optional<int64_t> maybe_integer(const char* key, int64_t least, int64_t most) const {
-    const Json* value = find(key);
-    if (value == nullptr) return std::nullopt;
-    return checked_integer(*value, key, least, most);
-  }
-
-  [[nodiscard]] int64_t integer(const char* key, int64_t least, int64_t most) const {
-    const std::optional<int64_t> value = maybe_integer(key, least, most);
-    if (!value.has_value()) throw_input("{}: {} is missing; expected a whole number", where_, key);
-    return *value;
-  }
-
-  [[nodiscard]] double number(const char* key, double otherwise, double least, double most) const {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_number()) throw_input("{}: {} is {}, expected a number", where_, key, shown(*value));
-    const double number = value->get<double>();
-    if (!(number >= least && number <= most)) {
-      throw_input("{}: {} is {}, expected {} to {}", where_, key, number, least, most);
-    }
-    return number;
-  }
-
-  [[nodiscard]] bool boolean(const char* key, bool otherwise) const {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_boolean()) throw_input("{}: {} is {}, expected true or false", where_, key, shown(*value));
-    return value->get<bool>();
-  }
-
-  [[nodiscard]] std::string word(const char* key, const std::string& otherwise) const {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_string()) throw_input("{}: {} is {}, expected a string", where_, key, shown(*value));
-    return value->get<std::string>();
-  }
-
-  // An id, or the first of a list of ids.
-  [[nodiscard]] int64_t id(const char* key, int64_t vocab_size) const {
-    const Json* value = find(key);
-    if (value == nullptr) return -1;
-    if (value->is_array()) {
-      if (value->empty()) return -1;
-      value = &value->front();
-    }
-    return checked_integer(*value, key, 0, vocab_size - 1);
-  }
-
-  // A JSON value for a message: short, one line.
-  [[nodiscard]] static std::string shown(const Json& value) {
-    std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-    constexpr size_t kMost = 60;
-    if (text.size() > kMost) text = text.substr(0, kMost) + "...";
-    return text;
-  }
-
- private:
-  [[nodiscard]] int64_t checked_integer(const Json& value, const char* key, int64_t least, int64_t most) const {
-    if (!value.is_number_integer()) {
-      throw_input("{}: {} is {}, expected a whole number", where_, key, shown(value));
-    }
-    const bool too_large = value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(most);
-    if (too_large || value.get<int64_t>() < least || value.get<int64_t>() > most) {
-      throw_input("{}: {} is {}, expected {} to {}", where_, key, shown(value), least, most);
-    }
-    return value.get<int64_t>();
-  }
-
-  const Json& object_;
-  std::string where_;
-};
-
-Json parse_object(std::string_view json, std::string_view where) {
-  Json config;
-  try {
-    config = Json::parse(json);
-  } catch (const Json::exception& error) {
-    throw_input("{}: not JSON: {}", where, error.what());
-  }
-  if (!config.is_object()) throw_input("{}: expected an object, found {}", where, Members::shown(config));
-  return config;
-}
-
-LlamaConfig::Architecture architecture_of(const Json& config, const Members& members, std::string_view where) {
+LlamaConfig::Architecture architecture_of(const Json& config, const JsonMembers& members, std::string_view where) {
   std::string name;
   if (const Json* list = members.find("architectures")) {
     if (!list->is_array() || list->size() != 1 || !list->front().is_string()) {
-      throw_input("{}: architectures is {}, expected a list with one name", where, Members::shown(*list));
+      throw_input("{}: architectures is {}, expected a list with one name", where, JsonMembers::shown(*list));
     }
     name = list->front().get<std::string>();
   } else {
@@ -137,7 +45,7 @@ LlamaConfig::Architecture architecture_of(const Json& config, const Members& mem
 }
 
 // Settings that would change the numbers and have no counterpart here.
-void refuse_unsupported(const Members& members, std::string_view where) {
+void refuse_unsupported(const JsonMembers& members, std::string_view where) {
   for (const char* key : {"attention_bias", "mlp_bias"}) {
     if (members.boolean(key, false)) {
       throw_input("{}: {} is true; linear layers here have no biases, such checkpoints cannot be imported", where, key);
@@ -148,27 +56,27 @@ void refuse_unsupported(const Members& members, std::string_view where) {
   }
   if (const Json* scaling = members.find("rope_scaling")) {
     throw_input("{}: rope_scaling is {}; only null (plain rotary positions) can be imported", where,
-                Members::shown(*scaling));
+                JsonMembers::shown(*scaling));
   }
   if (const Json* quantization = members.find("quantization_config")) {
     throw_input("{}: quantization_config is {}; only plain F32, F16 and BF16 weights can be imported", where,
-                Members::shown(*quantization));
+                JsonMembers::shown(*quantization));
   }
   if (members.number("partial_rotary_factor", 1, 0, 1) != 1) {
     throw_input("{}: partial_rotary_factor is not 1; only whole heads that rotate can be imported", where);
   }
 }
 
-double rope_theta_of(const Members& members, std::string_view where) {
+double rope_theta_of(const JsonMembers& members, std::string_view where) {
   constexpr double kLeast = 1, kMost = 1e15;
   const double theta = members.number("rope_theta", 10000, kLeast, kMost);
   // The spelling of newer writers.
   const Json* parameters = members.find("rope_parameters");
   if (parameters == nullptr) return theta;
   if (!parameters->is_object()) {
-    throw_input("{}: rope_parameters is {}, expected an object", where, Members::shown(*parameters));
+    throw_input("{}: rope_parameters is {}, expected an object", where, JsonMembers::shown(*parameters));
   }
-  const Members inner(*parameters, fmt::format("{}: rope_parameters", where));
+  const JsonMembers inner(*parameters, fmt::format("{}: rope_parameters", where));
   if (const std::string type = inner.word("rope_type", "default"); type != "default") {
     throw_input("{}: rope_parameters.rope_type is {}; only default (plain rotary positions) can be imported", where,
                 quote_bytes(type));
@@ -179,8 +87,8 @@ double rope_theta_of(const Members& members, std::string_view where) {
 }  // namespace
 
 LlamaConfig LlamaConfig::parse(std::string_view json, std::string_view where) {
-  const Json object = parse_object(json, where);
-  const Members members(object, std::string(where));
+  const Json object = parse_json_object(json, where);
+  const JsonMembers members(object, std::string(where));
   LlamaConfig config;
   config.architecture = architecture_of(object, members, where);
   refuse_unsupported(members, where);

@@ -84,7 +84,7 @@ LlamaConfig config_of(LanguageModel& model, const LlamaExportOptions& options, i
   config.rms_norm_eps = stack.norm_epsilon;
   config.rope_theta = stack.rotary_theta;
   config.tie_word_embeddings = dynamic_cast<const SoftmaxSettings&>(*settings.decoder).tied;
-  config.bos_token_id = model.segmenter().start_id();
+  config.bos_token_id = model.segmenter().start_ids().front();
   config.eos_token_id = model.segmenter().end_id();
   config.torch_dtype = options.dtype;
   return config;

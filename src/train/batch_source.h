@@ -15,12 +15,15 @@ struct PreparedBatch {
   SamplerPosition next;        // saved with a checkpoint once the batch is used
 };
 
+enum class DocumentKind { kText, kConversations };
+
 // Batches in the sampler's order, segmented by threads ahead of the step.
 class BatchSource {
  public:
-  // `map` and `segmenter` must outlive the source.
+  // `map` and `segmenter` must outlive the source. Of conversations (corpus/instruct.h) every one is a piece of its
+  // own, cut at window_bytes of its text, and only answers are targets.
   BatchSource(const MemoryMap& map, const Segmenter& segmenter, SamplerOptions options, SamplerPosition start,
-              size_t threads, size_t ahead);
+              size_t threads, size_t ahead, DocumentKind kind = DocumentKind::kText);
   [[nodiscard]] PreparedBatch next();
 
  private:

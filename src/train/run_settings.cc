@@ -51,6 +51,9 @@ void TrainSettings::visit(SettingsVisitor& visitor) {
                   {.help = "training time over all resumed parts, evaluation not counted; 0: until steps",
                    .unit = "seconds",
                    .minimum = 0});
+  visitor.setting(
+      "from", from,
+      {.help = "model or run folder whose weights a new run starts with; empty: weights drawn from the seed"});
   visitor.setting("seed", seed, {.help = "seed of weights, data order and samples", .minimum = 0});
   visitor.setting("precision", precision,
                   {.help = "type of activations; auto: bfloat16 where the device multiplies it natively",

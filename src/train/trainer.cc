@@ -35,7 +35,7 @@ constexpr int64_t kExplosionSteps = 50;
 constexpr double kAverageDecay = 0.98;
 
 struct StepResult {
-  double nats = 0;
+  double loss = 0;
   double positions = 0;
   double bytes = 0;
   double norm = 0;
@@ -68,8 +68,12 @@ Trainer::Trainer(std::shared_ptr<RunSettings> settings, fs::path data, fs::path 
   settings_->validate();
   // A resumed run finds the family's files in its own checkpoint; a new one beside the data.
   const fs::path checkpoint_tokenizer = run_ / "tokenizer";
+  const bool resumes = fs::is_directory(checkpoint_tokenizer);
+  const fs::path source =
+      settings_->train.from.empty() || resumes ? fs::path() : find_model_folder(settings_->train.from);
   model_ = LanguageModel::create(settings_->model, static_cast<uint64_t>(settings_->train.seed),
-                                 fs::is_directory(checkpoint_tokenizer) ? checkpoint_tokenizer : data_);
+                                 resumes ? checkpoint_tokenizer : (source.empty() ? data_ : source));
+  if (!source.empty()) load_weights(*model_, source);
 }
 
 void Trainer::write_run_files(const ProgramInfo& program) const {
@@ -89,7 +93,8 @@ std::string Trainer::model_card(const RunState& state) const {
                       model_->parameter_count_without_tables());
   card += fmt::format("- trained on {} bytes of text ({} in the corpus), {} steps, {:.0f} seconds\n", state.bytes,
                       state.data_bytes, state.step, state.seconds);
-  card += fmt::format("- bits per byte in training (running average): {:.4f}\n", state.average_bits);
+  if (model_->decoder().trains_on_likelihood())
+    card += fmt::format("- bits per byte in training (running average): {:.4f}\n", state.average_bits);
   if (state.best_eval_bits > 0)
     card += fmt::format("- bits per byte on held-out text (best): {:.4f}\n", state.best_eval_bits);
   card +=
@@ -143,7 +148,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                       .batch_bytes = static_cast<uint64_t>(settings_->data.batch_bytes),
                       .seed = static_cast<uint64_t>(train.seed)},
                      state.data, static_cast<size_t>(settings_->data.threads),
-                     static_cast<size_t>(settings_->data.ahead));
+                     static_cast<size_t>(settings_->data.ahead),
+                     corpus.kind() == "instruct" ? DocumentKind::kConversations : DocumentKind::kText);
   optimizer.clear_gradients();
 
   const auto progress_of = [&] {
@@ -160,6 +166,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every);
   };
 
+  const bool is_likelihood = model_->decoder().trains_on_likelihood();
   TrainResult result;
   int64_t saved_step = state.step;
   int64_t steps_above = 0;
@@ -178,9 +185,9 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       step.data_seconds += seconds_since(waiting);
       if (i == 0) step.taken_from = prepared.taken_from;
       const PositionBatch& batch = prepared.batch;
-      const at::Tensor nats = model_->nats(batch, forward).sum();
-      nats.backward();
-      step.nats += nats.item<double>();
+      const at::Tensor loss = model_->training_loss(batch, forward).sum();
+      loss.backward();
+      step.loss += loss.item<double>();
       for (const int64_t target : batch.targets) step.positions += target == -1 ? 0 : 1;
       step.bytes += static_cast<double>(batch.scored_bytes);
       const BackboneCost cost = model_->cost(batch);
@@ -190,12 +197,12 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     }
     const double scale = 1 / std::max(step.positions, 1.0);
     step.norm = optimizer.gradient_norm(scale);
-    if (!std::isfinite(step.nats) || !std::isfinite(step.norm)) {
+    if (!std::isfinite(step.loss) || !std::isfinite(step.norm)) {
       throw std::runtime_error(
           fmt::format("the {} is not a number at step {} (batch at epoch {}, piece {}); stopped, the checkpoint of "
                       "step {} is intact. Try a "
                       "lower optim.learning_rate, a longer optim.warmup, or --train.precision=float32",
-                      std::isfinite(step.nats) ? "gradient" : "loss", state.step + 1, step.taken_from.epoch,
+                      std::isfinite(step.loss) ? "gradient" : "loss", state.step + 1, step.taken_from.epoch,
                       step.taken_from.index, saved_step));
     }
     step.learning_rate = learning_rate(settings_->optim, state.step + 1, progress_of());
@@ -211,7 +218,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     const auto started = Clock::now();
     const StepResult step = take_step();
     const double step_seconds = seconds_since(started);
-    const double bits = step.nats / std::numbers::ln2 / std::max(step.bytes, 1.0);
+    // For decoders with a loss of their own these are not bits of text, but falling and exploding look the same.
+    const double bits = step.loss / std::numbers::ln2 / std::max(step.bytes, 1.0);
 
     ++state.step;
     state.data = step.next;
@@ -243,7 +251,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     if (state.step % settings_->log.every == 0 || state.step == 1 || state.step == train.steps) {
       const auto count = static_cast<double>(window_steps);
       StepReport report{.step = state.step,
-                        .nats_per_position = step.nats / std::max(step.positions, 1.0),
+                        .loss_per_position = step.loss / std::max(step.positions, 1.0),
+                        .is_likelihood = is_likelihood,
                         .bits_per_byte = bits,
                         .average_bits_per_byte = state.average_bits,
                         .gradient_norm = step.norm,
@@ -257,24 +266,27 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                         .progress = progress_of(),
                         .bytes_per_patch = static_cast<double>(window_bytes) / std::max(window_innermost, 1.0),
                         .peak_memory_bytes = peak_memory_bytes()};
-      metrics.write({{"global_step", report.step},
-                     {"loss/train", report.nats_per_position},
-                     {"loss/bpb", report.bits_per_byte},
-                     {"loss/bpb_average", report.average_bits_per_byte},
-                     {"optim/lr", report.learning_rate},
-                     {"optim/grad_norm", report.gradient_norm},
-                     {"optim/total_bytes", report.total_bytes},
-                     {"speed/bytes_per_second", report.bytes_per_second},
-                     {"speed/step_seconds", report.step_seconds},
-                     {"speed/data_seconds", report.data_seconds},
-                     {"speed/flops", report.flops},
-                     {"memory/peak_bytes", report.peak_memory_bytes},
-                     {"chunk/mean_bytes", report.bytes_per_patch},
-                     {"train/seconds", report.seconds},
-                     {"created_at", format_time_utc(std::time(nullptr))}});
+      std::vector<JsonLineField> line = {{"global_step", report.step},
+                                         {"loss/train", report.loss_per_position},
+                                         {"optim/lr", report.learning_rate},
+                                         {"optim/grad_norm", report.gradient_norm},
+                                         {"optim/total_bytes", report.total_bytes},
+                                         {"speed/bytes_per_second", report.bytes_per_second},
+                                         {"speed/step_seconds", report.step_seconds},
+                                         {"speed/data_seconds", report.data_seconds},
+                                         {"speed/flops", report.flops},
+                                         {"memory/peak_bytes", report.peak_memory_bytes},
+                                         {"chunk/mean_bytes", report.bytes_per_patch},
+                                         {"train/seconds", report.seconds},
+                                         {"created_at", format_time_utc(std::time(nullptr))}};
+      if (is_likelihood) {
+        line.insert(line.begin() + 2,
+                    {{"loss/bpb", report.bits_per_byte}, {"loss/bpb_average", report.average_bits_per_byte}});
+      }
+      metrics.write(line);
       if (events) {
-        events->scalar("loss/bpb", report.step, report.bits_per_byte);
-        events->scalar("loss/train", report.step, report.nats_per_position);
+        if (is_likelihood) events->scalar("loss/bpb", report.step, report.bits_per_byte);
+        events->scalar("loss/train", report.step, report.loss_per_position);
         events->scalar("optim/lr", report.step, report.learning_rate);
         events->scalar("optim/grad_norm", report.step, report.gradient_norm);
         events->scalar("speed/bytes_per_second", report.step, report.bytes_per_second);

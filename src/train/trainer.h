@@ -16,7 +16,8 @@ namespace verbatim {
 // One line of metrics, for whoever watches.
 struct StepReport {
   int64_t step = 0;
-  double nats_per_position = 0;
+  double loss_per_position = 0;
+  bool is_likelihood = true;         // else the two that follow are only the loss in other units
   double bits_per_byte = 0;          // of this step's text
   double average_bits_per_byte = 0;  // running average
   double gradient_norm = 0;

@@ -4,134 +4,16 @@
 #include <torch/torch.h>
 
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include "base/error.h"
+#include "kernel_checks.h"
 #include "nn/kernels/adamw.h"
 
 // Three layers of proof: the plain forms against loops written here from the formulas, their gradients against finite
 // differences in double, and the fast forms against the plain ones.
 namespace verbatim::nn {
 namespace {
-
-using Tensors = std::vector<at::Tensor>;
-
-at::Tensor random(at::IntArrayRef sizes, uint64_t seed) {
-  auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  return at::randn(sizes, generator, at::kDouble);
-}
-
-at::Tensor random_indices(at::IntArrayRef sizes, int64_t low, int64_t high, uint64_t seed) {
-  auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  return at::randint(low, high, sizes, generator, at::kLong);
-}
-
-double largest_difference(const at::Tensor& a, const at::Tensor& b) {
-  EXPECT_EQ(a.sizes(), b.sizes());
-  if (a.numel() == 0) return 0;
-  const double difference = (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-  const double size = std::max(1.0, b.to(at::kDouble).abs().max().item<double>());
-  return std::isnan(difference) ? INFINITY : difference / size;
-}
-
-// Rounding of the types, with room for sums.
-double tolerance(at::ScalarType type) { return type == at::kBFloat16 ? 1.2e-2 : 2e-5; }
-
-using Function = std::function<Tensors(const Tensors&)>;
-
-struct Outcome {
-  Tensors values;
-  Tensors gradients;
-};
-
-// Values and the gradients of a weighted sum of all outputs.
-Outcome run(const Function& function, const Tensors& inputs) {
-  Tensors leaves;
-  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().clone().requires_grad_(true));
-  // Not the leaves themselves: what a kernel does to its input in place must be allowed.
-  Tensors arguments;
-  for (const at::Tensor& leaf : leaves) arguments.push_back(leaf * 1);
-  Outcome outcome;
-  outcome.values = function(arguments);
-  arguments.clear();
-  at::Tensor total = at::zeros({}, at::kDouble);
-  for (size_t i = 0; i < outcome.values.size(); ++i) {
-    const at::Tensor value = outcome.values[i].to(at::kDouble);
-    total = total + (value * random(value.sizes(), 900 + i)).sum();
-  }
-  total.backward();
-  for (const at::Tensor& leaf : leaves) outcome.gradients.push_back(leaf.grad());
-  for (at::Tensor& value : outcome.values) value = value.detach();
-  return outcome;
-}
-
-// Central differences in double against the gradients of the same function.
-void expect_gradients_match_differences(const Function& function, const Tensors& inputs) {
-  const Outcome outcome = run(function, inputs);
-  const auto weighted_sum = [&](const Tensors& arguments) {
-    const at::NoGradGuard no_grad;
-    const Tensors values = function(arguments);
-    double total = 0;
-    for (size_t i = 0; i < values.size(); ++i) {
-      total += (values[i] * random(values[i].sizes(), 900 + i)).sum().item<double>();
-    }
-    return total;
-  };
-  constexpr double kStep = 1e-6;
-  for (size_t which = 0; which < inputs.size(); ++which) {
-    Tensors moved;
-    for (const at::Tensor& input : inputs) moved.push_back(input.clone());
-    double* values = moved[which].data_ptr<double>();
-    const at::Tensor gradient = outcome.gradients[which].contiguous();
-    for (int64_t i = 0; i < moved[which].numel(); ++i) {
-      const double kept = values[i];
-      values[i] = kept + kStep;
-      const double above = weighted_sum(moved);
-      values[i] = kept - kStep;
-      const double below = weighted_sum(moved);
-      values[i] = kept;
-      ASSERT_NEAR((above - below) / (2 * kStep), gradient.data_ptr<double>()[i], 2e-7)
-          << "input " << which << "[" << i << "]";
-    }
-  }
-}
-
-// `types`: of the inputs. The plain form runs on the same rounded inputs, in double.
-void expect_fast_matches_plain(const Function& fast, const Function& plain, const Tensors& inputs,
-                               const std::vector<at::ScalarType>& types, double allowed) {
-  Tensors given;
-  Tensors exact;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    given.push_back(inputs[i].to(types[i]));
-    exact.push_back(given.back().to(at::kDouble));
-  }
-  const Outcome got = run(fast, given);
-  const Outcome expected = run(plain, exact);
-  for (size_t i = 0; i < expected.values.size(); ++i) {
-    EXPECT_LT(largest_difference(got.values[i], expected.values[i]), allowed) << "output " << i;
-  }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    EXPECT_EQ(got.gradients[i].scalar_type(), types[i]);
-    EXPECT_LT(largest_difference(got.gradients[i], expected.gradients[i]), allowed) << "gradient " << i;
-  }
-}
-
-// The same bits with one thread and with two, in values and gradients.
-void expect_same_bits_for_any_threads(const Function& function, const Tensors& inputs) {
-  const int before = at::get_num_threads();
-  at::set_num_threads(1);
-  const Outcome one = run(function, inputs);
-  at::set_num_threads(2);
-  const Outcome two = run(function, inputs);
-  at::set_num_threads(before);
-  for (size_t i = 0; i < one.values.size(); ++i) EXPECT_TRUE(at::equal(one.values[i], two.values[i]));
-  for (size_t i = 0; i < one.gradients.size(); ++i) {
-    EXPECT_TRUE(at::equal(one.gradients[i], two.gradients[i])) << "gradient " << i;
-  }
-}
-
-const double* doubles(const at::Tensor& x) { return x.data_ptr<double>(); }
 
 // ---- linear ----
 
@@ -456,6 +338,41 @@ TEST(gather, fast_forms_match_plain) {
     expect_fast_matches_plain(gather_rows_of(false, index), gather_rows_of(true, index), {table}, {at::kFloat}, 2e-5);
     const at::Tensor several = random_indices({100, 7}, -1, 37, 3);
     expect_fast_matches_plain(gather_sum_of(false, several), gather_sum_of(true, several), {table}, {at::kFloat}, 2e-5);
+  }
+}
+
+Function gather_bags_of(bool is_plain, const at::Tensor& index, const at::Tensor& offsets) {
+  return [=](const Tensors& in) -> Tensors {
+    return {is_plain ? gather_bags_plain(in[0], index, offsets) : gather_bags(in[0], index, offsets)};
+  };
+}
+
+TEST(gather, bags_add_lists_of_any_length) {
+  const at::Tensor table = random({6, 3}, 1);
+  const at::Tensor index = at::tensor({4, 4, 0, -1, 5, 2}, at::kLong);
+  const at::Tensor offsets = at::tensor({0, 0, 3, 4, 6, 6}, at::kLong);
+  const at::Tensor sums = gather_bags_plain(table, index, offsets);
+  const std::vector<std::vector<int64_t>> lists = {{}, {4, 4, 0}, {}, {5, 2}, {}};
+  for (int64_t n = 0; n < 5; ++n) {
+    for (int64_t d = 0; d < 3; ++d) {
+      double expected = 0;
+      for (const int64_t row : lists[static_cast<size_t>(n)]) expected += doubles(table)[row * 3 + d];
+      EXPECT_NEAR(sums[n][d].item<double>(), expected, 1e-12);
+    }
+  }
+  expect_gradients_match_differences(gather_bags_of(true, index, offsets), {table});
+  for (const int64_t width : {1, 16, 50, 128}) {
+    const at::Tensor large = random({37, width}, 1);
+    const at::Tensor many = random_indices({400}, -1, 37, 2);
+    std::vector<int64_t> cuts = {0};
+    for (int64_t i = 0; cuts.back() < 400; ++i) cuts.push_back(std::min<int64_t>(400, cuts.back() + i % 9));
+    const at::Tensor bags = at::tensor(cuts, at::kLong);
+    expect_fast_matches_plain(gather_bags_of(false, many, bags), gather_bags_of(true, many, bags), {large},
+                              {at::kFloat}, 2e-5);
+  }
+  for (const std::vector<int64_t>& bad : {std::vector<int64_t>{0, 5}, {1, 6}, {0, 4, 3, 6}, {}}) {
+    EXPECT_THROW((void)gather_bags(table, index, at::tensor(bad, at::kLong)), InternalError);
+    EXPECT_THROW((void)gather_bags_plain(table, index, at::tensor(bad, at::kLong)), InternalError);
   }
 }
 

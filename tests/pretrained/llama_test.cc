@@ -140,7 +140,7 @@ TEST(llama_import, never_chooses_ids_without_a_token) {
   const ScratchFolder scratch;
   const auto model = read_llama(write_source(scratch, PlainLlama::make())).model;
   Witness witness;
-  (void)model->decoder().choose(model->start().newest_D, witness);
+  (void)model->choose(model->start(), witness);
   ASSERT_EQ(witness.seen.size(), 300U);
   const size_t tokens = testing_models::small_model().pieces.size();
   ASSERT_LT(tokens, 300U);
@@ -154,11 +154,11 @@ TEST(llama_import, takes_document_symbols_from_the_configuration) {
   const ScratchFolder scratch;
   const auto model =
       read_llama(write_source(scratch, PlainLlama::make({{"bos_token_id", 2}, {"eos_token_id", {1, 0}}}))).model;
-  EXPECT_EQ(model->segmenter().start_id(), 2);
+  EXPECT_EQ(model->segmenter().start_ids(), std::vector<int32_t>{2});
   EXPECT_EQ(model->segmenter().end_id(), 1);
   const auto beyond =
       read_llama(write_source(scratch, PlainLlama::make({{"bos_token_id", nullptr}, {"eos_token_id", 299}}))).model;
-  EXPECT_EQ(beyond->segmenter().start_id(), 1);
+  EXPECT_EQ(beyond->segmenter().start_ids(), std::vector<int32_t>{1});
   EXPECT_EQ(beyond->segmenter().end_id(), 299);
 }
 

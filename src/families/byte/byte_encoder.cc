@@ -33,7 +33,7 @@ Positions ByteSegmenter::segment(std::string_view text, DocumentPart /*part*/) c
   return positions;
 }
 
-std::string ByteSegmenter::bytes_of(const std::vector<int32_t>& ids) const {
+std::string ByteSegmenter::bytes_of(const std::vector<int32_t>& ids, const std::vector<int32_t>* /*previous*/) const {
   std::string bytes;
   for (const int32_t id : ids) {
     if (id >= 0 && id < 256) bytes.push_back(static_cast<char>(id));

@@ -17,8 +17,9 @@ inline constexpr int32_t kBoundaryId = 256;  // read before a document's first b
 class ByteSegmenter final : public Segmenter {
  public:
   [[nodiscard]] Positions segment(std::string_view text, DocumentPart part) const override;
-  [[nodiscard]] std::string bytes_of(const std::vector<int32_t>& ids) const override;
-  [[nodiscard]] int32_t start_id() const override { return kBoundaryId; }
+  [[nodiscard]] std::string bytes_of(const std::vector<int32_t>& ids,
+                                     const std::vector<int32_t>* previous) const override;
+  [[nodiscard]] std::vector<int32_t> start_ids() const override { return {kBoundaryId}; }
   [[nodiscard]] int32_t end_id() const override { return kBoundaryId; }
   [[nodiscard]] bool lossless() const override { return true; }
 };

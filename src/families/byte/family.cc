@@ -35,6 +35,9 @@ Family byte_family() {
           .summary = "plain bytes, the baseline without any grouping",
           .encoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<ByteEncoderSettings>(); },
           .decoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<SoftmaxSettings>(); },
+          .segmenter = [](const Settings&, const std::filesystem::path&) -> std::unique_ptr<Segmenter> {
+            return std::make_unique<ByteSegmenter>();
+          },
           .make = make};
 }
 

@@ -25,6 +25,9 @@ Family patch_family() {
           .summary = "bytes, grouped inside the backbone by nested levels: fixed stride or spaces",
           .encoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<ByteEncoderSettings>(); },
           .decoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<SoftmaxSettings>(); },
+          .segmenter = [](const Settings&, const std::filesystem::path&) -> std::unique_ptr<Segmenter> {
+            return std::make_unique<ByteSegmenter>();
+          },
           .make = make};
 }
 

@@ -29,24 +29,33 @@ int64_t rows_of_tables(const TokenEncoderSettings& settings, const Tokenizer& to
   return rows;
 }
 
-ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator) {
-  if (settings.backbone.kind != "transformer") {
-    throw_input("backbone.kind is \"{}\"; family token needs backbone.kind = \"transformer\"", settings.backbone.kind);
-  }
-  auto& encoder_settings = dynamic_cast<TokenEncoderSettings&>(*settings.encoder);
-  std::filesystem::path file = encoder_settings.tokenizer;
+std::shared_ptr<const Tokenizer> open_tokenizer(const TokenEncoderSettings& settings,
+                                                const std::filesystem::path& folder) {
+  std::filesystem::path file = settings.tokenizer;
   if (file.is_relative() && std::filesystem::exists(folder / file)) file = folder / file;
   if (!std::filesystem::exists(file)) {
     throw_input(
         "encoder.tokenizer is \"{}\": no such file in \"{}\" or the working folder; train one with `verbatim prepare "
         "--train-tokenizer bpe`, or give the path of a tokenizer.json or SentencePiece .model",
-        encoder_settings.tokenizer, folder.string());
+        settings.tokenizer, folder.string());
   }
-  std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::open(file);
+  return Tokenizer::open(file);
+}
+
+TokenSegmenter make_segmenter(const TokenEncoderSettings& settings, std::shared_ptr<const Tokenizer> tokenizer) {
+  return TokenSegmenter(std::move(tokenizer), static_cast<int32_t>(settings.begin_id),
+                        static_cast<int32_t>(settings.end_id));
+}
+
+ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator) {
+  if (settings.backbone.kind != "transformer") {
+    throw_input("backbone.kind is \"{}\"; family token needs backbone.kind = \"transformer\"", settings.backbone.kind);
+  }
+  auto& encoder_settings = dynamic_cast<TokenEncoderSettings&>(*settings.encoder);
+  const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(encoder_settings, folder);
   const int64_t rows = rows_of_tables(encoder_settings, *tokenizer);
-  TokenSegmenter segmenter(tokenizer, static_cast<int32_t>(encoder_settings.begin_id),
-                           static_cast<int32_t>(encoder_settings.end_id));
-  auto encoder = std::make_shared<TokenEncoder>(std::move(segmenter), rows, settings.backbone.width(), generator);
+  auto encoder = std::make_shared<TokenEncoder>(make_segmenter(encoder_settings, tokenizer), rows,
+                                                settings.backbone.width(), generator);
   auto backbone = make_backbone(settings.backbone, generator);
   SoftmaxDecoder::Options options{
       .symbols = rows, .end_id = encoder->segmenter().end_id(), .never = {}, .likelihood = Likelihood::kBound};
@@ -74,6 +83,10 @@ Family token_family() {
           .summary = "subword tokens of SentencePiece or tokenizer.json, the baseline with a fixed tokenizer",
           .encoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<TokenEncoderSettings>(); },
           .decoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<SoftmaxSettings>(); },
+          .segmenter = [](const Settings& settings, const std::filesystem::path& folder) -> std::unique_ptr<Segmenter> {
+            const auto& encoder = dynamic_cast<const TokenEncoderSettings&>(settings);
+            return std::make_unique<TokenSegmenter>(make_segmenter(encoder, open_tokenizer(encoder, folder)));
+          },
           .make = make};
 }
 

@@ -49,12 +49,19 @@ Positions TokenSegmenter::segment(std::string_view text, DocumentPart part) cons
   return {.ends = std::move(tokens.ends), .ids = std::move(tokens.ids), .id_offsets = {}};
 }
 
-std::string TokenSegmenter::bytes_of(const std::vector<int32_t>& ids) const {
-  return tokenizer_->decode(ids, TextStart::kContinuation);
+std::string TokenSegmenter::bytes_of(const std::vector<int32_t>& ids, const std::vector<int32_t>* previous) const {
+  return tokenizer_->decode(ids, previous == nullptr ? TextStart::kDocument : TextStart::kContinuation);
 }
 
-std::string TokenSegmenter::bytes_of_first(const std::vector<int32_t>& ids) const {
-  return tokenizer_->decode(ids, TextStart::kDocument);
+std::vector<std::string> TokenSegmenter::vocabulary() const {
+  std::vector<std::string> entries;
+  for (int32_t id = 0; id < tokenizer_->vocabulary_size(); ++id) {
+    const TokenBytes& token = tokenizer_->token_bytes(id);
+    // Bytes and control symbols repeat no text: they get names that nothing else has.
+    const bool is_text = token.kind == TokenKind::kNormal || token.kind == TokenKind::kUserDefined;
+    entries.push_back(is_text ? token.bytes : fmt::format("<id {}>", id));
+  }
+  return entries;
 }
 
 TokenEncoder::TokenEncoder(TokenSegmenter segmenter, int64_t rows, int64_t width, at::Generator& generator)

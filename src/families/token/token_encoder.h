@@ -25,11 +25,12 @@ class TokenSegmenter final : public Segmenter {
   // `begin_id` and `end_id`: -1 for the tokenizer's own. Throws InputError when there is no document symbol at all.
   explicit TokenSegmenter(std::shared_ptr<const Tokenizer> tokenizer, int32_t begin_id = -1, int32_t end_id = -1);
   [[nodiscard]] Positions segment(std::string_view text, DocumentPart part) const override;
-  [[nodiscard]] std::string bytes_of(const std::vector<int32_t>& ids) const override;
-  [[nodiscard]] std::string bytes_of_first(const std::vector<int32_t>& ids) const override;
-  [[nodiscard]] int32_t start_id() const override { return start_; }
+  [[nodiscard]] std::string bytes_of(const std::vector<int32_t>& ids,
+                                     const std::vector<int32_t>* previous) const override;
+  [[nodiscard]] std::vector<int32_t> start_ids() const override { return {start_}; }
   [[nodiscard]] int32_t end_id() const override { return end_; }
   [[nodiscard]] bool lossless() const override { return true; }
+  [[nodiscard]] std::vector<std::string> vocabulary() const override;
   [[nodiscard]] const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:

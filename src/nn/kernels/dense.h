@@ -53,6 +53,13 @@ namespace verbatim::nn {
 [[nodiscard]] at::Tensor gather_sum(const at::Tensor& table_RD, const at::Tensor& index_NK);
 [[nodiscard]] at::Tensor gather_sum_plain(const at::Tensor& table_RD, const at::Tensor& index_NK);
 
+// The same with lists of any length: out[n] = sum of table[index[k]] for k in [offsets[n], offsets[n + 1]). index [M]
+// int64 (-1: none), offsets [N + 1] int64 on the CPU, from 0 to M. For sets of hashed trigrams; an empty list gives 0.
+[[nodiscard]] at::Tensor gather_bags(const at::Tensor& table_RD, const at::Tensor& index_M,
+                                     const at::Tensor& offsets_N1);
+[[nodiscard]] at::Tensor gather_bags_plain(const at::Tensor& table_RD, const at::Tensor& index_M,
+                                           const at::Tensor& offsets_N1);
+
 // Mean or elementwise maximum of the rows [offsets[k], offsets[k+1]) of x [N, D]; empty ranges give 0. Returns [K, D].
 // For max, ties pass the gradient to the first maximal row.
 enum class Pool { kMean, kMax };

@@ -16,6 +16,9 @@ void check_matrix(const at::Tensor& x, const char* where);
 // the device's own operators check them there.
 void check_indices(const at::Tensor& index, int64_t limit, const char* where);
 
+// offsets: int64 on the CPU, rising from 0 to the number of indices.
+void check_bags(const at::Tensor& index_M, const at::Tensor& offsets_N1, const char* where);
+
 void check_linear(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E);
 void check_norm(const at::Tensor& x_ND, const at::Tensor& gain_D);
 void check_cross_entropy(const at::Tensor& logits_NV, const at::Tensor& targets_N);

@@ -116,6 +116,30 @@ at::Tensor gather_sum_plain(const at::Tensor& table_RD, const at::Tensor& index_
       .sum(1);
 }
 
+void check_bags(const at::Tensor& index_M, const at::Tensor& offsets_N1, const char* where) {
+  VERBATIM_ASSERT(index_M.dim() == 1 && index_M.scalar_type() == at::kLong, "{}: expected a vector of indices", where);
+  VERBATIM_ASSERT(
+      offsets_N1.dim() == 1 && offsets_N1.numel() > 0 && offsets_N1.scalar_type() == at::kLong && offsets_N1.is_cpu(),
+      "{}: expected a vector of offsets", where);
+  const at::Tensor offsets = offsets_N1.contiguous();
+  const int64_t* offset = offsets.data_ptr<int64_t>();
+  VERBATIM_ASSERT(offset[0] == 0 && offset[offsets.numel() - 1] == index_M.numel(),
+                  "{}: offsets go from {} to {}, {} indices", where, offset[0], offset[offsets.numel() - 1],
+                  index_M.numel());
+  for (int64_t n = 1; n < offsets.numel(); ++n) {
+    VERBATIM_ASSERT(offset[n - 1] <= offset[n], "{}: offsets fall at {}", where, n);
+  }
+}
+
+at::Tensor gather_bags_plain(const at::Tensor& table_RD, const at::Tensor& index_M, const at::Tensor& offsets_N1) {
+  check_bags(index_M, offsets_N1, "gather_bags");
+  const int64_t rows = offsets_N1.numel() - 1;
+  const at::Tensor lengths_N = offsets_N1.slice(0, 1) - offsets_N1.slice(0, 0, rows);
+  const at::Tensor row_M = at::repeat_interleave(at::arange(rows, at::kLong), lengths_N).to(table_RD.device());
+  return at::zeros({rows, table_RD.size(1)}, table_RD.options())
+      .index_add(0, row_M, gather_rows_plain(table_RD, index_M));
+}
+
 at::Tensor pool_rows_plain(const at::Tensor& x_ND, const std::vector<int64_t>& offsets_K1, Pool pool) {
   check_matrix(x_ND, "pool_rows");
   check_offsets(offsets_K1, x_ND.size(0));

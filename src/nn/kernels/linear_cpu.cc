@@ -6,27 +6,23 @@
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
+#include "nn/kernels/linear_products.h"
 
-// Fast form of linear: OpenBLAS in float32; in bfloat16 our AMX products where the machine has the unit, else oneDNN.
+// Fast form of linear.
 namespace verbatim::nn {
 
-namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-
-at::Tensor product(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E) {
+at::Tensor linear_product(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E) {
   if (x_ND.scalar_type() == at::kBFloat16 && amx_is_available()) return amx_linear(x_ND, weight_ED, bias_E);
   const at::Tensor weight = weight_ED.to(x_ND.scalar_type());
   return bias_E.defined() ? at::addmm(bias_E.to(x_ND.scalar_type()), x_ND, weight.t()) : at::mm(x_ND, weight.t());
 }
 
-at::Tensor input_gradient(const at::Tensor& dy_NE, const at::Tensor& weight_ED) {
+at::Tensor linear_input_gradient(const at::Tensor& dy_NE, const at::Tensor& weight_ED) {
   if (dy_NE.scalar_type() == at::kBFloat16 && amx_is_available()) return amx_input_gradient(dy_NE, weight_ED);
   return at::mm(dy_NE, weight_ED.to(dy_NE.scalar_type()));
 }
 
-at::Tensor weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
+at::Tensor linear_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
   if (x_ND.scalar_type() == at::kFloat) return at::mm(dy_NE.t(), x_ND);
   if (amx_is_available()) return amx_weight_gradient(dy_NE, x_ND);
   // A product in bfloat16 rounds its result: rows in groups, added in float32.
@@ -38,6 +34,11 @@ at::Tensor weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
   }
   return sum_ED;
 }
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
 at::Tensor bias_gradient(const at::Tensor& dy_NE) {
   const int64_t width = dy_NE.size(1);
@@ -72,7 +73,7 @@ struct Linear : torch::autograd::Function<Linear> {
     context->saved_data["needs_x"] = x.requires_grad();
     context->saved_data["needs_weight"] = weight.requires_grad();
     context->saved_data["needs_bias"] = bias.has_value() && bias->requires_grad();
-    return product(x_ND, weight_ED, bias.has_value() ? bias->contiguous() : at::Tensor());
+    return linear_product(x_ND, weight_ED, bias.has_value() ? bias->contiguous() : at::Tensor());
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -80,9 +81,9 @@ struct Linear : torch::autograd::Function<Linear> {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor dy_NE = gradients[0].contiguous();
     variable_list result(3);
-    if (context->saved_data["needs_x"].toBool()) result[0] = input_gradient(dy_NE, saved[1]);
+    if (context->saved_data["needs_x"].toBool()) result[0] = linear_input_gradient(dy_NE, saved[1]);
     if (context->saved_data["needs_weight"].toBool()) {
-      result[1] = weight_gradient(dy_NE, saved[0]).to(saved[1].scalar_type());
+      result[1] = linear_weight_gradient(dy_NE, saved[0]).to(saved[1].scalar_type());
     }
     if (context->saved_data["needs_bias"].toBool()) result[2] = bias_gradient(dy_NE);
     return result;

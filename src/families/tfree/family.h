@@ -1,0 +1,7 @@
+#pragma once
+
+#include "model/family.h"
+
+namespace verbatim {
+[[nodiscard]] Family tfree_family();
+}

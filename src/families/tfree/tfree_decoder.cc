@@ -1,0 +1,316 @@
+#include "families/tfree/tfree_decoder.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "model/transformer.h"
+#include "nn/kernels/dense.h"
+#include "nn/rows_cpu.h"
+
+namespace verbatim {
+
+namespace {
+
+// A multi-label step teaches the calibration on this many rows of every eighth batch, with this weight: small beside
+// the loss, so that clipping the gradient's norm does not notice; the optimizer does not care.
+constexpr int64_t kCalibrationEvery = 8;
+constexpr int64_t kCalibrationRows = 256;
+constexpr double kCalibrationWeight = 0.01;
+// Rows scored against the dictionary at once: bounds the memory of an evaluation.
+constexpr int64_t kRowsAtOnce = 512;
+
+}  // namespace
+
+TfreeDecoder::TfreeDecoder(const TfreeDecoderSettings& settings, std::shared_ptr<const TrigramHasher> hasher,
+                           const TfreeSegmenter& segmenter, const WordCounts& words, int64_t width,
+                           at::Generator& generator)
+    : settings_(settings),
+      hasher_(std::move(hasher)),
+      segmenter_(segmenter),
+      dictionary_(std::make_unique<Dictionary>(words, *hasher_, segmenter.splitter())),
+      search_(std::make_unique<DictionarySearch>(*dictionary_)),
+      matrix_(std::make_unique<WordMatrix>(*dictionary_)) {
+  const TrigramOptions& hashing = hasher_->options();
+  if (!hashing.whole_words) {
+    prior_ = std::make_unique<TrigramPrior>(*dictionary_);
+    byte_model_ =
+        std::make_unique<WordByteModel>(*hasher_, *prior_, WordByteOptions{.alpha = settings_.spelling_weight});
+  }
+  const bool by_dictionary = settings_.loss == "dictionary";
+  const auto ids = static_cast<double>(hashing.ids_per_trigram);
+  // A softmax over words adds up the logits of some sixty ids: they begin smaller than logits that stand for
+  // themselves.
+  const double deviation = 1 / std::sqrt(static_cast<double>(width) * (by_dictionary ? 6 * ids : 1.0));
+  auto head = register_module("head", std::make_shared<torch::nn::Module>("head"));
+  head_VD_ = head->register_parameter("weight", initial_weight(hashing.vocabulary, width, deviation, generator));
+  // Multi-label logits are odds times P, and those of a trigram's ids say the same m times.
+  const double temperature = by_dictionary ? 1.0 : 1 / ids;
+  const double offset = by_dictionary ? 0.0 : -std::log(settings_.positive_weight);
+  auto calibration = register_module("calibration", std::make_shared<torch::nn::Module>("calibration"));
+  calibration_3_ = calibration->register_parameter(
+      "weight", at::tensor({std::log(temperature), offset, by_dictionary ? 1.0 : 0.5}, at::kDouble).to(at::kFloat));
+  auto escape = register_module("escape", std::make_shared<torch::nn::Module>("escape"));
+  escape_1D_ = escape->register_parameter("weight", at::zeros({1, width}));
+  escape_bias_1_ = escape->register_parameter("bias", at::full({1}, -3.0));
+}
+
+bool TfreeDecoder::target_word(const PositionBatch& batch, int64_t row, std::string& word) const {
+  const int64_t target = batch.targets[static_cast<size_t>(row)];
+  if (target == -1) return false;
+  if (target == kEndTarget) {
+    word = segmenter_.end_word();
+    return true;
+  }
+  const int64_t begin = batch.id_offsets[static_cast<size_t>(target)];
+  word = TfreeSegmenter::word_of_ids(batch.ids.data() + begin,
+                                     static_cast<size_t>(batch.id_offsets[static_cast<size_t>(target) + 1] - begin));
+  return true;
+}
+
+at::Tensor TfreeDecoder::word_bias() const {
+  const double per_trigram = 1.0 / hasher_->options().ids_per_trigram;
+  const at::TensorOptions options = calibration_3_.options();
+  return calibration_3_[1] * (matrix_->id_counts().to(options) * per_trigram) +
+         calibration_3_[2] * matrix_->log_prior().to(options);
+}
+
+at::Tensor TfreeDecoder::choice_nats(const at::Tensor& h_ND, const at::Tensor& head_VD,
+                                     const at::Tensor& targets_N) const {
+  const at::Tensor words_KD = matrix_->of(head_VD) * at::exp(calibration_3_[0]);
+  const at::Tensor weight = at::cat({words_KD, escape_1D_.to(words_KD.scalar_type())});
+  const at::Tensor bias = at::cat({word_bias(), escape_bias_1_});
+  std::vector<at::Tensor> parts;
+  for (int64_t begin = 0; begin < h_ND.size(0); begin += kRowsAtOnce) {
+    const int64_t end = std::min(h_ND.size(0), begin + kRowsAtOnce);
+    parts.push_back(nn::cross_entropy(nn::linear(h_ND.slice(0, begin, end), weight, bias),
+                                      targets_N.slice(0, begin, end).contiguous()));
+  }
+  return parts.empty() ? at::zeros({0}, at::kFloat) : at::cat(parts);
+}
+
+double TfreeDecoder::spelling_log_probability(std::string_view word, std::span<const float> logits_V) const {
+  if (byte_model_) return byte_model_->log_probability(word, logits_V);
+  return -std::log(static_cast<double>(kWordSymbols)) * static_cast<double>(word.size() + 1);
+}
+
+at::Tensor TfreeDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch) {
+  const int64_t rows = batch.rows();
+  const auto escape = static_cast<int64_t>(dictionary_->size());
+  at::Tensor targets_N = at::full({rows}, -1, at::kLong);
+  std::vector<std::pair<int64_t, std::string>> escaped;
+  std::string word;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (!target_word(batch, row, word)) continue;
+    const int64_t index = dictionary_->find(word);
+    targets_N.data_ptr<int64_t>()[row] = index >= 0 ? index : escape;
+    if (index < 0) escaped.emplace_back(row, word);
+  }
+  const at::Tensor choice_N = choice_nats(h_ND, head_VD_, targets_N.to(h_ND.device()));
+  if (escaped.empty()) return choice_N;
+  torch::NoGradGuard no_grad;
+  at::Tensor spelling_N = at::zeros({rows}, at::kFloat);
+  const at::Tensor head = head_VD_.to(at::kCPU).to(at::kFloat).contiguous();
+  std::vector<float> logits(static_cast<size_t>(head.size(0)));
+  for (const auto& [row, text] : escaped) {
+    const at::Tensor h_D = h_ND[row].to(at::kCPU).to(at::kFloat).contiguous();
+    nn::multiply_rows(h_D.data_ptr<float>(), head.data_ptr<float>(), logits.data(), 1, head.size(1), head.size(0));
+    spelling_N.data_ptr<float>()[row] = static_cast<float>(-spelling_log_probability(text, logits));
+  }
+  return choice_N + spelling_N.to(choice_N.device()).to(choice_N.scalar_type());
+}
+
+nn::TargetLists TfreeDecoder::target_lists(const PositionBatch& batch, std::vector<float>& weights_N) const {
+  nn::TargetLists targets;
+  weights_N.assign(static_cast<size_t>(batch.rows()), 0.0F);
+  const bool weighted = settings_.edge_weight != 1;
+  const size_t per_row = hasher_->options().ids_per_trigram;
+  std::string word;
+  WordRows rows;
+  std::vector<std::pair<int32_t, float>> ids;
+  for (int64_t row = 0; row < batch.rows(); ++row) {
+    if (target_word(batch, row, word)) {
+      weights_N[static_cast<size_t>(row)] = 1;
+      hasher_->hash(word, rows);
+      ids.clear();
+      for (size_t i = 0; i < rows.ids.size(); ++i) {
+        const bool edge = weighted && rows.edge[i / per_row] != 0;
+        ids.emplace_back(rows.ids[i], edge ? static_cast<float>(settings_.edge_weight) : 1.0F);
+      }
+      // An id of an inner trigram and of an edge is weighted as the larger of the two says.
+      std::sort(ids.begin(), ids.end(), [](const auto& a, const auto& b) {
+        return a.first != b.first ? a.first < b.first : a.second > b.second;
+      });
+      for (size_t i = 0; i < ids.size(); ++i) {
+        if (i > 0 && ids[i].first == ids[i - 1].first) continue;
+        targets.ids.push_back(ids[i].first);
+        if (weighted) targets.id_weights.push_back(ids[i].second);
+      }
+    }
+    targets.offsets.push_back(static_cast<int64_t>(targets.ids.size()));
+  }
+  return targets;
+}
+
+at::Tensor TfreeDecoder::training_loss(const at::Tensor& h_ND, const PositionBatch& batch) {
+  if (trains_on_likelihood()) return nats(h_ND, batch);
+  std::vector<float> weights;
+  const nn::TargetLists targets = target_lists(batch, weights);
+  const int64_t rows = batch.rows();
+  const at::Tensor weight_N = at::from_blob(weights.data(), {rows}, at::kFloat).clone();
+  at::Tensor loss_N =
+      nn::multi_label_loss(h_ND, head_VD_, targets, weight_N, settings_.positive_weight) * settings_.loss_scale;
+  // The calibration's parameters always have a gradient; it is 0 unless the batch is one that teaches them.
+  at::Tensor lesson = (calibration_3_.sum() + escape_1D_.sum() + escape_bias_1_.sum()) * 0;
+  // Which batches those are must depend on nothing but the batch, so that a resumed run does the same.
+  if (static_cast<int64_t>(batch.ids.size()) % kCalibrationEvery == 0) {
+    std::vector<int64_t> sample, indexes;
+    const int64_t step = std::max<int64_t>(1, rows / kCalibrationRows);
+    std::string word;
+    for (int64_t row = 0; row < rows; row += step) {
+      if (!target_word(batch, row, word)) continue;
+      const int64_t index = dictionary_->find(word);
+      sample.push_back(row);
+      indexes.push_back(index >= 0 ? index : static_cast<int64_t>(dictionary_->size()));
+    }
+    if (!sample.empty()) {
+      const at::Tensor h = h_ND.detach().index_select(0, at::tensor(sample, at::kLong).to(h_ND.device()));
+      lesson = lesson + choice_nats(h, head_VD_.detach(), at::tensor(indexes, at::kLong).to(h.device())).mean() *
+                            kCalibrationWeight;
+    }
+  }
+  return loss_N + lesson.to(loss_N.scalar_type());
+}
+
+std::vector<float> TfreeDecoder::scores(std::span<const float> h_D) {
+  std::vector<float> logits(static_cast<size_t>(head_VD_.size(0)));
+  nn::multiply_rows(h_D.data(), head_VD_.data_ptr<float>(), logits.data(), 1, static_cast<int64_t>(h_D.size()),
+                    head_VD_.size(0));
+  return logits;
+}
+
+double TfreeDecoder::multiplications_per_row() const {
+  // The dictionary's softmax multiplies by a matrix with a row for each word.
+  const double words = trains_on_likelihood() ? static_cast<double>(dictionary_->size() + 1) : 0.0;
+  return words > 0 ? words * static_cast<double>(head_VD_.size(1)) : static_cast<double>(head_VD_.numel());
+}
+
+void TfreeDecoder::calibrate(std::span<float> sums) const {
+  torch::NoGradGuard no_grad;
+  const float temperature = std::exp(calibration_3_.data_ptr<float>()[0]);
+  const at::Tensor bias_K = word_bias();
+  const float* bias = bias_K.data_ptr<float>();
+  for (size_t k = 0; k < sums.size(); ++k) sums[k] = temperature * sums[k] + bias[k];
+}
+
+float TfreeDecoder::escape_score(std::span<const float> h_D) const {
+  const float* weight = escape_1D_.data_ptr<float>();
+  float sum = escape_bias_1_.data_ptr<float>()[0];
+  for (size_t i = 0; i < h_D.size(); ++i) sum += weight[i] * h_D[i];
+  return sum;
+}
+
+std::vector<float> TfreeDecoder::log_probabilities(std::span<const float> h_D) {
+  std::vector<float> values;
+  search_->score_all(scores(h_D), {.variant = ScoreVariant::kLogLikelihood, .black_list = {}}, values);
+  calibrate(values);
+  values.push_back(escape_score(h_D));
+  log_softmax(values);
+  return values;
+}
+
+float TfreeDecoder::score_of_other_word(std::string_view word, std::span<const float> logits_V) const {
+  WordRows rows;
+  hasher_->hash(word, rows);
+  std::sort(rows.ids.begin(), rows.ids.end());
+  rows.ids.erase(std::unique(rows.ids.begin(), rows.ids.end()), rows.ids.end());
+  float sum = 0;
+  for (const int32_t id : rows.ids) sum += logits_V[static_cast<size_t>(id)];
+  const float* calibration = calibration_3_.data_ptr<float>();
+  const auto ids = static_cast<float>(rows.ids.size()) / static_cast<float>(hasher_->options().ids_per_trigram);
+  // The prior of a word that was counted once.
+  double total = 0;
+  for (const uint64_t count : dictionary_->counts()) total += static_cast<double>(count) + 0.5;
+  return std::exp(calibration[0]) * sum + calibration[1] * ids +
+         calibration[2] * static_cast<float>(std::log(1.5 / std::max(total, 1.5)));
+}
+
+std::string TfreeDecoder::compose(std::span<const float> logits_V, Chooser& chooser) const {
+  if (!byte_model_) return {};
+  // Some strings are no word: they are longer than any, or the splitter cuts them.
+  constexpr int kTries = 8;
+  constexpr size_t kLongest = 64;
+  byte_model_->set_logits(logits_V);
+  std::vector<float> candidates(kWordSymbols);
+  Words words;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    std::string word;
+    while (word.size() < kLongest) {
+      const WordByteModel::Distribution& next = byte_model_->next(word);
+      for (size_t i = 0; i < kWordSymbols; ++i) candidates[i] = static_cast<float>(std::log(next[i]));
+      const int64_t symbol = chooser.choose(candidates);
+      if (symbol == static_cast<int64_t>(kWordEnd)) break;
+      word.push_back(static_cast<char>(symbol));
+    }
+    words.clear();
+    segmenter_.splitter().split(word, words);
+    if (words.list.size() == 1 && words.list[0].text == word && dictionary_->find(word) < 0) return word;
+  }
+  return {};
+}
+
+NextPosition TfreeDecoder::choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) {
+  const std::vector<float> logits = scores(h_D);
+  std::vector<float> candidates;
+  const bool by_likelihood = settings_.variant == "likelihood";
+  const ScoreOptions options{
+      .variant = by_likelihood ? ScoreVariant::kLogLikelihood
+                               : (settings_.variant == "first" ? ScoreVariant::kFirst : ScoreVariant::kCurrent),
+      .edge_weight = by_likelihood ? 1.0F : static_cast<float>(settings_.edge_weight),
+      .black_list = {}};
+  const size_t words = dictionary_->size();
+  if (by_likelihood) {
+    search_->score_all(logits, options, candidates);
+    calibrate(candidates);
+    for (const std::string& word : state.words) candidates.push_back(score_of_other_word(word, logits));
+    if (settings_.compose && byte_model_) candidates.push_back(escape_score(h_D));
+  } else if (state.words.empty()) {
+    search_->score_all(logits, options, candidates);
+  } else {
+    const std::vector<std::string_view> more(state.words.begin(), state.words.end());
+    const DictionaryOverlay overlay(*dictionary_, more);
+    DictionarySearch(overlay).score_all(logits, options, candidates);
+  }
+  const auto index = static_cast<size_t>(chooser.choose(candidates));
+  std::string word;
+  if (index < words) {
+    word = dictionary_->word(index);
+  } else if (index - words < state.words.size()) {
+    word = state.words[index - words];
+  } else {
+    word = compose(logits, chooser);
+    if (word.empty()) {
+      // Nothing came of it: the dictionary's word that was best.
+      search_->score_all(logits, options, candidates);
+      calibrate(candidates);
+      word = dictionary_->word(static_cast<size_t>(chooser.choose(candidates)));
+    }
+  }
+  if (word == segmenter_.end_word()) return {.ids = {}, .ends_document = true};
+  return {.ids = TfreeSegmenter::ids_of_word(word), .ends_document = false};
+}
+
+void TfreeDecoder::note(DecoderState& state, const std::vector<int32_t>& ids) const {
+  // The newest ones are enough: each is scored in every step.
+  constexpr size_t kMost = 256;
+  std::string word = TfreeSegmenter::word_of_ids(ids.data(), ids.size());
+  if (word.empty() || dictionary_->find(word) >= 0) return;
+  const auto place = std::find(state.words.begin(), state.words.end(), word);
+  if (place != state.words.end()) state.words.erase(place);
+  state.words.push_back(std::move(word));
+  if (state.words.size() > kMost) state.words.erase(state.words.begin());
+}
+
+}  // namespace verbatim

@@ -1,0 +1,270 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "base/scratch_folder.h"
+#include "evaluate/arithmetic_coder.h"
+#include "evaluate/likelihood.h"
+#include "families/tfree/tfree_decoder.h"
+#include "generate/generate.h"
+#include "tiny_models.h"
+
+namespace verbatim {
+namespace {
+
+using testing::make_model;
+using testing::ScratchFolder;
+
+constexpr const char* kSettings = R"(
+[model]
+family = "tfree"
+[encoder]
+vocabulary = 256
+ids_per_trigram = 4
+[backbone]
+kind = "transformer"
+width = 16
+layers = 2
+heads = 2
+)";
+
+constexpr const char* kDictionary =
+    "[\"<|endoftext|>\", 5]\n[\"the\", 20]\n[\"quick\", 5]\n[\"dog\", 10]\n[\",\", 3]\n[\"fox\", 2]\n[\"jumps\", 1]\n";
+
+class tfree : public ::testing::Test {
+ protected:
+  std::shared_ptr<LanguageModel> make(const std::string& more = "") {
+    scratch_.write("dictionary.jsonl", kDictionary);
+    return make_model(kSettings + more, 7, scratch_.path().string());
+  }
+  static TfreeDecoder& decoder_of(LanguageModel& model) { return dynamic_cast<TfreeDecoder&>(model.decoder()); }
+
+  ScratchFolder scratch_;
+};
+
+std::vector<double> probabilities_of(const std::vector<float>& logarithms) {
+  std::vector<double> result;
+  for (const float value : logarithms) result.push_back(std::exp(static_cast<double>(value)));
+  return result;
+}
+
+std::string word_of(const std::vector<int32_t>& ids) { return TfreeSegmenter::word_of_ids(ids.data(), ids.size()); }
+
+// A document as bits: each word by its index or by the escape and its bytes, at the end the word that ends documents.
+std::string code(LanguageModel& model, const std::string& text, double& bits) {
+  auto& decoder = dynamic_cast<TfreeDecoder&>(model.decoder());
+  ArithmeticEncoder coder;
+  const Positions positions = model.segmenter().segment(text, DocumentPart::kStart);
+  StreamState state = model.start();
+  const auto put = [&](const Frequencies& frequencies, size_t symbol) {
+    coder.encode(frequencies, symbol);
+    bits += frequencies.bits(symbol);
+  };
+  for (size_t i = 0; i <= positions.size(); ++i) {
+    const std::string word = i < positions.size() ? word_of(positions.ids_of(i)) : "<|endoftext|>";
+    const Frequencies choice(probabilities_of(decoder.log_probabilities(state.newest_D)));
+    const int64_t index = decoder.dictionary().find(word);
+    put(choice, index >= 0 ? static_cast<size_t>(index) : decoder.dictionary().size());
+    if (index < 0) {
+      decoder.byte_model()->set_logits(decoder.scores(state.newest_D));
+      for (size_t b = 0; b <= word.size(); ++b) {
+        const Frequencies next(decoder.byte_model()->next(std::string_view(word).substr(0, b)));
+        put(next, b < word.size() ? static_cast<uint8_t>(word[b]) : kWordEnd);
+      }
+    }
+    if (i < positions.size()) model.read_position(state, positions.ids_of(i));
+  }
+  return coder.finish();
+}
+
+std::string decode(LanguageModel& model, const std::string& coded) {
+  auto& decoder = dynamic_cast<TfreeDecoder&>(model.decoder());
+  ArithmeticDecoder coder(coded);
+  StreamState state = model.start();
+  std::string text;
+  for (int guard = 0; guard < 100000; ++guard) {
+    const Frequencies choice(probabilities_of(decoder.log_probabilities(state.newest_D)));
+    const size_t index = coder.decode(choice);
+    std::string word;
+    if (index < decoder.dictionary().size()) {
+      word = decoder.dictionary().word(index);
+    } else {
+      decoder.byte_model()->set_logits(decoder.scores(state.newest_D));
+      while (true) {
+        const size_t symbol = coder.decode(Frequencies(decoder.byte_model()->next(word)));
+        if (symbol == kWordEnd) break;
+        word.push_back(static_cast<char>(symbol));
+      }
+    }
+    if (word == "<|endoftext|>") break;
+    const std::vector<int32_t> ids = TfreeSegmenter::ids_of_word(word);
+    text += model.bytes_of(state, ids);
+    model.read_position(state, ids);
+  }
+  return text;
+}
+
+// A few kB of words inside and outside the dictionary, blanks, line feeds, other scripts, bytes that are no UTF-8.
+std::string hard_text() {
+  std::string text = "the quick fox jumps, the dog";
+  Random random(3);
+  const std::vector<std::string> parts = {" the",
+                                          " quick",
+                                          " dog",
+                                          ",",
+                                          "\n\n",
+                                          "    ",
+                                          " zebra",
+                                          " Stra\xC3\x9F"
+                                          "e",
+                                          "\xE6\xBC\xA2\xE5\xAD\x97",
+                                          "\xFF\xFE",
+                                          " <|ws|>",
+                                          "42",
+                                          " caf\xC3\xA9!"};
+  while (text.size() < 3000) text += parts[random.below(parts.size())];
+  return text;
+}
+
+TEST_F(tfree, likelihood_codes_a_text_that_comes_back) {
+  const std::shared_ptr<LanguageModel> model = make();
+  const std::string text = hard_text();
+  double bits = 0;
+  const std::string coded = code(*model, text, bits);
+  EXPECT_NEAR(static_cast<double>(coded.size()) * 8, bits, 64) << "the coder wastes bits";
+  EXPECT_TRUE(decode(*model, coded) == text);
+  // The bits are those that the evaluation reports, up to the rounding of frequencies.
+  const PositionNats scored =
+      score_positions(*model, text, {.window_bytes = 1 << 14, .batch_bytes = 1 << 14, .stretch_bytes = 1 << 20});
+  double nats = scored.end_nats;
+  for (const double n : scored.nats) nats += n;
+  EXPECT_NEAR(bits, nats / std::numbers::ln2, 0.01 * bits);
+}
+
+TEST_F(tfree, probabilities_sum_to_one_and_agree_with_the_nats) {
+  for (const char* loss : {"multi-label", "dictionary"}) {
+    const std::shared_ptr<LanguageModel> model = make(std::string("[decoder]\nloss = '") + loss + "'\n");
+    TfreeDecoder& decoder = decoder_of(*model);
+    torch::NoGradGuard no_grad;
+    StreamState state = model->start();
+    const std::vector<float> logarithms = decoder.log_probabilities(state.newest_D);
+    ASSERT_EQ(logarithms.size(), decoder.dictionary().size() + 1);
+    double sum = 0;
+    for (const double p : probabilities_of(logarithms)) sum += p;
+    EXPECT_NEAR(sum, 1, 1e-5);
+    for (size_t k = 1; k < decoder.dictionary().size(); ++k) {
+      const std::string word(decoder.dictionary().word(k));
+      const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = word, .ends_document = false}});
+      const at::Tensor nats = model->nats(batch, {});
+      EXPECT_NEAR(nats[0].item<float>(), -logarithms[k], 1e-4) << word;
+    }
+    // Outside the dictionary: the escape and the bytes.
+    const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = "zebra", .ends_document = false}});
+    const double spelled = decoder.spelling_log_probability("zebra", decoder.scores(state.newest_D));
+    EXPECT_NEAR(model->nats(batch, {})[0].item<float>(), -static_cast<double>(logarithms.back()) - spelled, 1e-3);
+  }
+}
+
+TEST_F(tfree, ends_documents_and_knows_their_cost) {
+  const std::shared_ptr<LanguageModel> model = make();
+  const PositionNats scored = score_positions(*model, "the dog", {});
+  EXPECT_GT(scored.end_nats, 0);
+}
+
+TEST_F(tfree, multi_label_loss_teaches_the_calibration_alone_beside_the_model) {
+  const std::shared_ptr<LanguageModel> model = make();
+  // Batches teach the calibration when their words have a multiple of eight bytes: "the", "the" and the start word.
+  const std::string start = "<|endoftext|>";
+  std::string text = "the";
+  while ((make_batch(model->segmenter(), {{.bytes = text}}).ids.size()) % 8 != 0) text += " the";
+  const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = text}});
+  model->training_loss(batch, {}).sum().backward();
+  auto parameters = model->named_parameters();
+  const at::Tensor calibration = parameters["decoder.calibration.weight"].grad();
+  ASSERT_TRUE(calibration.defined());
+  EXPECT_GT(calibration.abs().min().item<float>(), 0);
+  EXPECT_GT(parameters["decoder.escape.weight"].grad().abs().max().item<float>(), 0);
+  const at::Tensor head = parameters["decoder.head.weight"].grad().clone();
+  // The same model without the lesson: the head's gradient does not change.
+  std::vector<float> weights;
+  model->zero_grad();
+  TfreeDecoder& decoder = decoder_of(*model);
+  const nn::TargetLists targets = decoder.target_lists(batch, weights);
+  const at::Tensor loss = nn::multi_label_loss(model->forward(batch, {}), parameters["decoder.head.weight"], targets,
+                                               at::from_blob(weights.data(), {batch.rows()}, at::kFloat).clone(), 100);
+  (loss.sum() * 100).backward();
+  EXPECT_LT((parameters["decoder.head.weight"].grad() - head).abs().max().item<float>(), 1e-4F);
+  EXPECT_FALSE(decoder.trains_on_likelihood());
+}
+
+TEST_F(tfree, writes_words_that_no_dictionary_holds) {
+  const std::shared_ptr<LanguageModel> model = make();
+  torch::NoGradGuard no_grad;
+  model->named_parameters()["decoder.escape.bias"].fill_(20.0F);  // always something else
+  const std::string text = generate(*model, {"the"}, {.max_bytes = 60, .sampling = {.seed = 4}}).texts[0].text;
+  const Positions positions = model->segmenter().segment("the" + text, DocumentPart::kStart);
+  size_t unknown = 0;
+  for (size_t i = 1; i < positions.size(); ++i) {
+    unknown += decoder_of(*model).dictionary().find(word_of(positions.ids_of(i))) < 0 ? 1 : 0;
+  }
+  EXPECT_GT(unknown, 1U) << text;
+}
+
+TEST_F(tfree, offers_the_words_of_the_prompt) {
+  const std::shared_ptr<LanguageModel> model = make("[decoder]\nvariant = 'current'\n");
+  StreamState state = model->start();
+  model->read(state, "the zebra saw the zebra and a gnu");
+  EXPECT_EQ(state.decoder.words, (std::vector<std::string>{"saw", "zebra", "and", "a", "gnu"}));
+  struct Count final : Chooser {
+    size_t candidates = 0;
+    int64_t choose(std::span<float> scores) override {
+      candidates = scores.size();
+      return static_cast<int64_t>(scores.size()) - 1;
+    }
+  } last;
+  const NextPosition next = model->choose(state, last);
+  // The dictionary has the special words besides those in its file or not; the prompt's follow.
+  EXPECT_EQ(last.candidates, decoder_of(*model).dictionary().size() + 5);
+  EXPECT_EQ(word_of(next.ids), "gnu");
+}
+
+TEST_F(tfree, reads_later_parts_of_documents) {
+  const std::shared_ptr<LanguageModel> model = make();
+  const Segmenter& segmenter = model->segmenter();
+  EXPECT_EQ(segmenter.segment(" the dog", DocumentPart::kLater).size(), 2U);
+  EXPECT_EQ(segmenter.segment("the dog", DocumentPart::kLater).size(), 3U);         // begins with the mark for no blank
+  const Positions marks = segmenter.segment("\xCC\x81 dog", DocumentPart::kLater);  // a combining mark
+  EXPECT_EQ(marks.ends.back(), 6U);
+}
+
+TEST(arithmetic_coder, gives_back_symbols_of_any_probability) {
+  Random random(9);
+  std::vector<std::vector<double>> models;
+  std::vector<size_t> symbols;
+  for (int i = 0; i < 2000; ++i) {
+    std::vector<double> p(1 + random.below(300));
+    double sum = 0;
+    for (double& value : p) sum += value = std::exp(10 * random.normal());
+    for (double& value : p) value /= sum;
+    symbols.push_back(random.below(p.size()));
+    models.push_back(std::move(p));
+  }
+  ArithmeticEncoder encoder;
+  double bits = 0;
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    const Frequencies frequencies(models[i]);
+    encoder.encode(frequencies, symbols[i]);
+    bits += frequencies.bits(symbols[i]);
+  }
+  const std::string coded = encoder.finish();
+  EXPECT_NEAR(static_cast<double>(coded.size()) * 8, bits, 64);
+  ArithmeticDecoder decoder(coded);
+  for (size_t i = 0; i < symbols.size(); ++i) ASSERT_EQ(decoder.decode(Frequencies(models[i])), symbols[i]) << i;
+}
+
+}  // namespace
+}  // namespace verbatim
