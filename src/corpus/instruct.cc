@@ -36,6 +36,8 @@ Json parse_json(std::string_view text) {
     std::string_view message = error.what();
     if (const size_t colon = message.find(": "); colon != std::string_view::npos) message.remove_prefix(colon + 2);
     throw LineError(error.byte == 0 ? 0 : error.byte - 1, fmt::format("expected JSON: {}", message));
+  } catch (const Json::out_of_range&) {  // the library's word for numbers beyond a double
+    refuse("expected JSON with numbers below 1e308, got a larger one");
   }
 }
 

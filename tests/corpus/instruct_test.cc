@@ -102,6 +102,7 @@ TEST(instruct, says_what_is_wrong_with_a_line) {
       {R"({"prompt": "a" "response": "b"})", "expected JSON"},
       {"{\"prompt\":\"\xff\",\"response\":\"b\"}", "expected JSON"},
       {"3", "got the number 3"},
+      {R"({"prompt":"a","response":"b","x":1e999})", "numbers below 1e308"},
       {"\"text\"", "got the string \"text\""},
       {"{}", "got none of them"},
       {R"({"text":"plain"})", "got none of them"},
