@@ -177,15 +177,15 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
       hooks, {.version = version(), .commit = commit(), .compiler = compiler(), .command_line = command_line()});
   if (progress) progress->finish();
   if (result.steps > 0) log_data_wait(result.data_wait_share);
-  context.output.record(Record()
-                            .set("end", result.end == TrainEnd::kFinished ? "finished" : "interrupted")
-                            .set("steps", result.steps)
-                            .set("seconds", result.seconds)
-                            .set("bytes", result.bytes)
-                            .set("bytes_per_second", static_cast<double>(result.bytes) / std::max(result.seconds, 1e-9))
-                            .set("average_bits_per_byte", result.average_bits_per_byte)
-                            .set("data_wait_share", result.data_wait_share)
-                            .set("model", flags.out.string()));
+  Record record;
+  record.set("end", result.end == TrainEnd::kFinished ? "finished" : "interrupted")
+      .set("steps", result.steps)
+      .set("seconds", result.seconds)
+      .set("bytes", result.bytes)
+      .set("bytes_per_second", static_cast<double>(result.bytes) / std::max(result.seconds, 1e-9));
+  if (trainer.model().decoder().trains_on_likelihood())
+    record.set("average_bits_per_byte", result.average_bits_per_byte);
+  context.output.record(record.set("data_wait_share", result.data_wait_share).set("model", flags.out.string()));
   if (result.end == TrainEnd::kInterrupted) {
     spdlog::info("saved; the same command continues");
     throw Interrupted();

@@ -211,7 +211,7 @@ TEST_F(tfree, writes_words_that_no_dictionary_holds) {
   for (size_t i = 1; i < positions.size(); ++i) {
     unknown += decoder_of(*model).dictionary().find(word_of(positions.ids_of(i))) < 0 ? 1 : 0;
   }
-  EXPECT_GT(unknown, 1U) << text;
+  EXPECT_GE(unknown, 1U) << text;
 }
 
 TEST_F(tfree, offers_the_words_of_the_prompt) {

@@ -246,7 +246,8 @@ TEST_F(tfree_checkpoint, writes_the_texts_of_the_reference) {
   ASSERT_EQ(decoder.dictionary().size(), words.size());
   const WordSplitter splitter(SplitOptions::strict());
   int compared = 0;
-  for (const Json& entry : json_of(golden() / "model_a_trained/generation.json")["generations"]) {
+  const Json generations = json_of(golden() / "model_a_trained/generation.json");
+  for (const Json& entry : generations["generations"]) {
     if (entry["options"].contains("abort_eot")) continue;  // the end of a document always ends a text here
     const std::string prompt = entry["prompt"];
     std::vector<std::string> expected = entry["words"];

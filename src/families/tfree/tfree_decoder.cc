@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "model/transformer.h"
@@ -249,7 +250,11 @@ std::string TfreeDecoder::compose(std::span<const float> logits_V, Chooser& choo
     std::string word;
     while (word.size() < kLongest) {
       const WordByteModel::Distribution& next = byte_model_->next(word);
-      for (size_t i = 0; i < kWordSymbols; ++i) candidates[i] = static_cast<float>(std::log(next[i]));
+      // Only trigrams that words have: the likelihood gives every byte string its share, but few are words.
+      candidates.assign(kWordSymbols, -std::numeric_limits<float>::infinity());
+      const std::span<const uint16_t> seen = prior_->continuations(WordContext::behind(word));
+      for (const uint16_t symbol : seen) candidates[symbol] = static_cast<float>(std::log(next[symbol]));
+      if (seen.empty()) break;
       const int64_t symbol = chooser.choose(candidates);
       if (symbol == static_cast<int64_t>(kWordEnd)) break;
       word.push_back(static_cast<char>(symbol));
