@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -39,10 +38,11 @@ namespace verbatim {
 }
 
 // The rows of words seen before: reading takes no lock, writing does. What is in stays and never moves; when the room
-// is used up, new words are left out. Memory is touched only as far as it is used.
+// is used up, new words are left out. Memory is touched only as far as it is used; the
+// table that finds the entries takes up to half as much again.
 class SeenWords {
  public:
-  static constexpr size_t kLongestWord = 256;  // bytes
+  static constexpr size_t kLongestWord = 255;  // bytes
 
   // Rows have `row_size` ids each. `max_bytes` at most 32 GiB; 0: keeps nothing.
   SeenWords(size_t row_size, size_t max_bytes);
@@ -65,44 +65,42 @@ class SeenWords {
 
   // The ids of a word, or an empty span. `hash` is hash_seen_word(word).
   [[nodiscard]] std::span<const int32_t> find_ids(std::string_view word, uint64_t hash) const {
-    const Header* header = find_header(word, hash);
-    return header == nullptr ? std::span<const int32_t>() : entry_at(header).ids();
+    const Slot* slot = find_slot(word, hash);
+    if (slot == nullptr) return {};
+    return {reinterpret_cast<const int32_t*>(arena_.get() + offset_of(slot->place)), slot->rows * row_size_};
   }
   // False when the word is not there.
   [[nodiscard]] bool find(std::string_view word, uint64_t hash, Entry& entry) const {
-    const Header* header = find_header(word, hash);
-    if (header != nullptr) entry = entry_at(header);
-    return header != nullptr;
+    const Slot* slot = find_slot(word, hash);
+    if (slot != nullptr) entry = entry_at(offset_of(slot->place), slot->rows);
+    return slot != nullptr;
   }
   // Keeps the word when there is room. Returns its ids as they are kept, or an empty span.
   std::span<const int32_t> insert(std::string_view word, uint64_t hash, std::span<const int32_t> ids,
                                   std::span<const uint64_t> row_keys, std::span<const uint8_t> edge);
 
-  // Brings what find() reads for this hash closer, for callers that know their words in advance: first the slot, and
-  // some words later the entry.
-  void prefetch_slot(uint64_t hash) const {
+  // Brings what finding this hash reads closer, for callers that know their words some time in advance.
+  void prefetch(uint64_t hash) const {
     if (max_words_ > 0) __builtin_prefetch(&slots_[hash & slot_mask_]);
-  }
-  void prefetch_entry(uint64_t hash) const {
-    if (max_words_ == 0) return;
-    const uint64_t slot = read_slot(hash & slot_mask_);
-    if (slot != 0) __builtin_prefetch(arena_.get() + offset_of(slot));
   }
 
  private:
-  // In the arena follow: the text, padded to 4 bytes; the ids; padded to 8 bytes, the keys; the edge flags.
-  struct Header {
-    uint32_t text_size;
+  // Half a cache line, so that finding a word of usual length reads one line and nothing else. In the arena an entry
+  // has the ids; padded to 8 bytes, the keys; the edge flags; and the text if it is longer than kInline.
+  static constexpr size_t kInline = 19;
+  struct alignas(32) Slot {
+    uint64_t place;  // upper half of the hash above; below, where the entry is in units of kAlignment plus 1; 0: free
     uint32_t rows;
+    uint8_t text_size;
+    char text[kInline];
   };
+  static_assert(sizeof(Slot) == 32);
   static constexpr size_t kAlignment = 8;
 
-  // A slot has the upper half of the hash above, and below, where the entry is in units of kAlignment plus 1; 0: free.
-  [[nodiscard]] uint64_t read_slot(size_t place) const {
-    return std::atomic_ref<uint64_t>(slots_[place]).load(std::memory_order_acquire);
+  [[nodiscard]] static uint64_t read_place(Slot& slot) {
+    return std::atomic_ref<uint64_t>(slot.place).load(std::memory_order_acquire);
   }
-  [[nodiscard]] static size_t offset_of(uint64_t slot) { return ((slot & 0xFFFFFFFF) - 1) * kAlignment; }
-  [[nodiscard]] static const char* text_of(const Header* header) { return reinterpret_cast<const char*>(header + 1); }
+  [[nodiscard]] static size_t offset_of(uint64_t place) { return ((place & 0xFFFFFFFF) - 1) * kAlignment; }
 
   [[nodiscard]] static bool equal(const char* a, const char* b, size_t size) {
     const auto differ = [&](size_t at, auto number) {
@@ -124,44 +122,33 @@ class SeenWords {
     return true;
   }
 
-  [[nodiscard]] const Header* find_header(std::string_view word, uint64_t hash) const {
+  [[nodiscard]] const Slot* find_slot(std::string_view word, uint64_t hash) const {
     if (max_words_ == 0) return nullptr;
-    for (size_t place = hash & slot_mask_;; place = (place + 1) & slot_mask_) {
-      const uint64_t slot = read_slot(place);
-      if (slot == 0) return nullptr;
-      if (slot >> 32 != hash >> 32) continue;
-      const auto* header = reinterpret_cast<const Header*>(arena_.get() + offset_of(slot));
-      if (header->text_size == word.size() && equal(text_of(header), word.data(), word.size())) return header;
+    for (size_t i = hash & slot_mask_;; i = (i + 1) & slot_mask_) {
+      Slot& slot = slots_[i];
+      const uint64_t place = read_place(slot);
+      if (place == 0) return nullptr;
+      if (place >> 32 != hash >> 32 || slot.text_size != word.size()) continue;
+      const char* text = word.size() <= kInline ? slot.text : long_text(slot);
+      if (equal(text, word.data(), word.size())) return &slot;
     }
   }
-  [[nodiscard]] Entry entry_at(const Header* header) const;
+  [[nodiscard]] const char* long_text(const Slot& slot) const;
+  [[nodiscard]] Entry entry_at(size_t offset, size_t rows) const;
 
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
+  struct Unmap {
+    size_t bytes;
+    void operator()(void* memory) const;
   };
   size_t row_size_;
   size_t max_bytes_;
   size_t max_words_ = 0;
   size_t slot_mask_ = 0;
-  std::unique_ptr<uint64_t[], Free> slots_;
-  std::unique_ptr<std::byte[], Free> arena_;
+  std::unique_ptr<Slot[], Unmap> slots_{nullptr, Unmap{0}};
+  std::unique_ptr<std::byte[], Unmap> arena_{nullptr, Unmap{0}};
   std::mutex writing_;
   size_t words_ = 0;
   size_t used_ = 0;  // bytes of the arena
 };
-
-inline SeenWords::Entry SeenWords::entry_at(const Header* header) const {
-  const size_t text = (header->text_size + 3) / 4 * 4;
-  const size_t ids = header->rows * row_size_ * sizeof(int32_t);
-  const size_t keys = (sizeof(Header) + text + ids + 7) / 8 * 8;
-  const auto* bytes = reinterpret_cast<const std::byte*>(header);
-  Entry entry;
-  entry.ids_ = reinterpret_cast<const int32_t*>(bytes + sizeof(Header) + text);
-  entry.keys_ = reinterpret_cast<const uint64_t*>(bytes + keys);
-  entry.edge_ = reinterpret_cast<const uint8_t*>(bytes + keys + header->rows * sizeof(uint64_t));
-  entry.rows_ = header->rows;
-  entry.row_size_ = static_cast<uint32_t>(row_size_);
-  return entry;
-}
 
 }  // namespace verbatim

@@ -307,37 +307,26 @@ void TrigramHasher::append_ids(std::string_view word, std::vector<int32_t>& ids)
 }
 
 void TrigramHasher::append_lists(std::span<const Word> words, IdLists& out) const {
-  // Entries lie anywhere in memory: each word's slot is asked for two steps ahead, its entry one step ahead.
-  constexpr size_t kStep = 16, kRing = 4 * kStep;
-  std::array<uint64_t, kRing> hashes;
-  const auto hash_step = [&](size_t begin) {
-    for (size_t i = begin; i < std::min(begin + kStep, words.size()); ++i) {
-      hashes[i % kRing] = hash_seen_word(words[i].text);
-      impl_->seen.prefetch_slot(hashes[i % kRing]);
-    }
+  // Slots lie anywhere in memory: each is asked for some words before it is read.
+  constexpr size_t kAhead = 32;
+  std::array<uint64_t, kAhead> hashes;
+  const auto hash_word_at = [&](size_t i) {
+    const uint64_t hash = hash_seen_word(words[i].text);
+    impl_->seen.prefetch(hash);
+    hashes[i % kAhead] = hash;
   };
-  const auto fetch_step = [&](size_t begin) {
-    for (size_t i = begin; i < std::min(begin + kStep, words.size()); ++i) {
-      impl_->seen.prefetch_entry(hashes[i % kRing]);
-    }
-  };
-  hash_step(0);
-  hash_step(kStep);
-  fetch_step(0);
+  for (size_t i = 0; i < std::min(kAhead, words.size()); ++i) hash_word_at(i);
   WordRows rows;
   out.list.reserve(out.list.size() + words.size());
-  for (size_t begin = 0; begin < words.size(); begin += kStep) {
-    hash_step(begin + 2 * kStep);
-    fetch_step(begin + kStep);
-    for (size_t i = begin; i < std::min(begin + kStep, words.size()); ++i) {
-      const uint64_t hash = hashes[i % kRing];
-      std::span<const int32_t> ids = impl_->seen.find_ids(words[i].text, hash);
-      if (ids.empty()) {
-        ids = impl_->learn(words[i].text, hash, rows);
-        if (ids.data() == rows.ids.data()) ids = out.storage.emplace_back(std::move(rows.ids));
-      }
-      out.list.push_back(ids);
+  for (size_t i = 0; i < words.size(); ++i) {
+    const uint64_t hash = hashes[i % kAhead];
+    if (i + kAhead < words.size()) hash_word_at(i + kAhead);
+    std::span<const int32_t> ids = impl_->seen.find_ids(words[i].text, hash);
+    if (ids.empty()) {
+      ids = impl_->learn(words[i].text, hash, rows);
+      if (ids.data() == rows.ids.data()) ids = out.storage.emplace_back(std::move(rows.ids));
     }
+    out.list.push_back(ids);
   }
 }
 

@@ -3,7 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -20,7 +21,6 @@ namespace {
 
 using Json = nlohmann::json;
 using testing::ElementsAre;
-using testing::IsEmpty;
 const std::filesystem::path kGolden = std::filesystem::path(VERBATIM_SHARED) / "golden/tfree";
 const std::filesystem::path kFacts = std::filesystem::path(VERBATIM_TEST_DATA) / "words";
 
@@ -49,7 +49,7 @@ std::string join(const WordSplitter& splitter, std::string_view text) {
   return splitter.join(views);
 }
 
-// Throws std::logic_error's text for the first broken promise, "" when all hold.
+// The first promise of split() that is broken, "" when all hold.
 std::string broken_promise(const WordSplitter& splitter, std::string_view text, Words& words) {
   words.clear();
   splitter.split(text, words);
@@ -98,6 +98,8 @@ TEST(word_splitter, splits_and_joins_every_golden_text_like_the_reference) {
   if (!std::filesystem::exists(kGolden)) GTEST_SKIP() << "needs the golden files of T-Free";
   expect_golden(kGolden);
 }
+
+TEST(word_splitter, splits_and_joins_an_extract_of_the_golden_texts_like_the_reference) { expect_golden(kFacts); }
 
 TEST(word_splitter, improved_rules_keep_every_golden_text) {
   if (!std::filesystem::exists(kGolden)) GTEST_SKIP() << "needs the golden files of T-Free";
@@ -260,6 +262,117 @@ TEST(word_splitter, keeps_text_without_markers_under_the_strict_rules) {
     std::string text = random_text(random);
     if (text.find("<|") != std::string::npos) continue;
     ASSERT_EQ(broken_promise(splitter, text, words), "") << testing::PrintToString(text);
+  }
+}
+
+TEST(word_splitter, keeps_marks_with_their_characters) {
+  EXPECT_THAT(split("हिन्दी में"), ElementsAre("हिन्दी", "में"));
+  EXPECT_THAT(split("e\u0301te\u0301 x"), ElementsAre("e\u0301te\u0301", "x"));
+  EXPECT_THAT(split("می\u200Cخواهم"), ElementsAre("می\u200Cخواهم"));
+  EXPECT_THAT(split("x 1\uFE0F\u20E3"), ElementsAre("x", kBlankWord, "1\uFE0F\u20E3"));
+  EXPECT_THAT(split("👩\u200D💻👍🏽"), ElementsAre("👩\u200D💻", kNoBlankWord, "👍🏽"));
+}
+
+TEST(word_splitter, cuts_scripts_without_blanks_into_short_words) {
+  EXPECT_THAT(
+      split("在2024年，用Python写的（中文）。"),
+      ElementsAre("在", "2", "0", "2", "4", "年", "，", "用", "Python", "写", "的", "（", "中", "文", "）", "。"));
+  EXPECT_THAT(split("私はラーメンを食べました"), ElementsAre("私", "は", "ラーメン", "を", "食", "べま", "した"));
+  EXPECT_THAT(split("ประเทศไทย"), ElementsAre("ป", "ระ", "เท", "ศ", "ไท", "ย"));
+  EXPECT_THAT(split("မြန်မာ"), ElementsAre("မြန်", "မာ"));
+  EXPECT_THAT(split("ខ្មែរ"), ElementsAre("ខ្មែ", "រ"));
+  EXPECT_THAT(split("བོད་ཡིག"), ElementsAre("བོད", "་", "ཡིག"));
+  EXPECT_THAT(split("ไทย ไทย x"), ElementsAre("ไท", "ย", kBlankWord, "ไท", "ย", "x"));
+  EXPECT_THAT(split("한국어 텍스트"), ElementsAre("한국어", "텍스트"));
+}
+
+TEST(word_splitter, puts_no_marker_beside_the_relatives_of_ascii_punctuation) {
+  EXPECT_THAT(split("don’t “go” now…"), ElementsAre("don", "’", "t", "“", "go", "”", "now", "…"));
+  EXPECT_THAT(split("a\tb\r\nc"), ElementsAre("a", "\t", "b", "\r", kLineFeedWord, "c"));
+}
+
+TEST(word_splitter, splits_text_that_looks_like_a_marker) {
+  EXPECT_THAT(split("<|ws|>"), ElementsAre("<", "|", kNoBlankWord, "ws", kNoBlankWord, "|", ">"));
+  SplitOptions options;
+  options.special_words = {"<|endoftext|>"};
+  EXPECT_THAT(split(WordSplitter(options), "a <|endoftext|>b"), ElementsAre("a", kBlankWord, "<|endoftext|>", "b"));
+}
+
+TEST(word_splitter, cuts_long_words_before_a_character_with_its_marks) {
+  SplitOptions options;
+  options.longest_word = 4;
+  EXPECT_THAT(split(WordSplitter(options), "abcdefghi"), ElementsAre("abcd", kNoBlankWord, "efgh", kNoBlankWord, "i"));
+  EXPECT_THAT(split(WordSplitter(options), "abce\u0301"), ElementsAre("abc", kNoBlankWord, "e\u0301"));
+  EXPECT_THAT(split(WordSplitter(options), "é\u0301\u0301"), ElementsAre("é\u0301", kNoBlankWord, "\u0301"));
+}
+
+// A reader gets offsets in the text as it was, also where a letter changes its length.
+TEST(word_splitter, counts_ends_in_the_text_before_it_was_lowered) {
+  SplitOptions options;
+  options.lowercase = true;
+  Words words;
+  const std::string text = "Ⱥ İX b";  // 2 -> 3 bytes, 2 -> 3 bytes
+  WordSplitter(options).split(text, words);
+  ASSERT_EQ(words.list.size(), 3u);
+  EXPECT_EQ(words.list[0].text, "ⱥ");
+  EXPECT_EQ(words.list[0].end, 2u);
+  EXPECT_EQ(words.list[1].text, "i\u0307x");
+  EXPECT_EQ(words.list[1].end, 6u);
+  EXPECT_EQ(words.list[2].end, text.size());
+}
+
+TEST(word_splitter, appends_words_and_ends_begin_at_zero) {
+  Words words;
+  WordSplitter().split("a", words);
+  WordSplitter().split("", words);
+  WordSplitter().split("b c", words);
+  ASSERT_EQ(words.list.size(), 3u);
+  EXPECT_EQ(words.list[1].end, 1u);
+  EXPECT_EQ(words.list[2].end, 3u);
+  EXPECT_EQ(WordSplitter().join({}), "");
+}
+
+TEST(word_splitter, reads_markers_of_any_count) {
+  const WordSplitter splitter;
+  EXPECT_EQ(splitter.join({"a", "<|8<-ws->|>", "b", "<|12<-\n->|>", "<|0<-ws->|>"}),
+            "a" + std::string(8, ' ') + "b" + std::string(12, '\n'));
+  EXPECT_EQ(splitter.join({"<|99999999999999999999<-ws->|>"}), "<|99999999999999999999<-ws->|>");
+}
+
+TEST(word_splitter, refuses_special_words_that_cannot_be_told_apart) {
+  for (const char* word : {"", "<|ws|>", "<|no_ws|>", "<|\n|>", "<|2<-ws->|>", "<|7<-\n->|>", "\xFF"}) {
+    SplitOptions options;
+    options.special_words = {word};
+    EXPECT_THROW(WordSplitter{options}, InputError) << word;
+  }
+  SplitOptions strict = SplitOptions::strict();
+  strict.special_words = {"<|x|>"};
+  EXPECT_THROW(WordSplitter{strict}, InputError);
+}
+
+// Eight times the text may take ten times as long, not 64 times.
+TEST(word_splitter, needs_time_in_proportion_to_the_text) {
+  const auto seconds = [](const WordSplitter& splitter, const std::string& text) {
+    double best = 1e9;
+    for (int i = 0; i < 3; ++i) {
+      Words words;
+      const std::clock_t start = std::clock();
+      splitter.split(text, words);
+      best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    }
+    return best;
+  };
+  const auto repeat = [](const std::string& part, size_t count) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i) text += part;
+    return text;
+  };
+  for (const bool strict : {false, true}) {
+    const WordSplitter splitter(strict ? SplitOptions::strict() : SplitOptions{});
+    for (const std::string part : {"a", "<|", "<|\n", "e\u0301", "中", "a b, c\n", "\u0301"}) {
+      const double small = seconds(splitter, repeat(part, 40000)), large = seconds(splitter, repeat(part, 320000));
+      EXPECT_LT(large, 30 * small + 0.05) << part;
+    }
   }
 }
 
