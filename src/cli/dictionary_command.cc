@@ -11,11 +11,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text_format.h"
 #include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/progress.h"
 #include "corpus/corpus.h"
 #include "corpus/memory_map.h"
+#include "formats/pickle.h"
 #include "words/dictionary.h"
 #include "words/word_counts.h"
 
@@ -30,6 +32,7 @@ struct DictionaryFlags {
   int64_t words = 1'000'000;
   std::optional<int64_t> reduce;
   bool strict = false;
+  bool lenient = false;
 };
 
 // A dictionary is made of what a model is trained on, so a prepared folder means its training part.
@@ -58,12 +61,68 @@ WordCounts count_documents(const std::vector<std::string>& inputs, const WordSpl
   return words;
 }
 
+// A collections.Counter (or dict) of words, as Python pickles it; read as data, nothing in it is executed.
+WordCounts read_pickled_counter(const std::string& file) {
+  const PickleDocument pickle = PickleDocument::open(file);
+  const auto* const* counter = std::get_if<const PickleDictionary*>(&pickle.root());
+  if (counter == nullptr) throw_input("{}: holds {}, expected a Counter of words", file, type_name(pickle.root()));
+  WordCounts words;
+  for (const auto& [key, value] : (*counter)->entries) {
+    const auto* word = std::get_if<std::string_view>(&key);
+    const auto* count = std::get_if<int64_t>(&value);
+    if (word == nullptr || count == nullptr) {
+      throw_input("{}: entry {} is not a str with an int; expected a Counter of words", file, words.size());
+    }
+    // As adding Counters does: what is not above 0 vanishes.
+    if (*count > 0) words.emplace_back(*word, static_cast<uint64_t>(*count));
+  }
+  return words;
+}
+
+// Numbers of the lines of a file that hold an entry, in order.
+std::vector<size_t> entry_lines(const std::string& file) {
+  const MappedFile mapped(file);
+  const std::string_view bytes = mapped.text();
+  std::vector<size_t> lines;
+  size_t number = 0;
+  for (size_t begin = 0; begin < bytes.size(); ++number) {
+    const size_t end = std::min(bytes.find('\n', begin), bytes.size());
+    std::string_view line = bytes.substr(begin, end - begin);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty()) lines.push_back(number + 1);
+    begin = end + 1;
+  }
+  return lines;
+}
+
+// Throws InputError that names the line of the first entry that is not exactly one word.
+void require_single_words(const WordCounts& words, const std::string& file, bool has_lines,
+                          const WordSplitter& splitter) {
+  Words scratch;
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (is_special_word(words[i].first) || !single_word(words[i].first, splitter, scratch).empty()) continue;
+    scratch.clear();
+    splitter.split(words[i].first, scratch);
+    const std::vector<size_t> lines = has_lines ? entry_lines(file) : std::vector<size_t>{};
+    const std::string where =
+        i < lines.size() ? fmt::format("{}:{}", file, lines[i]) : fmt::format("{}: entry {}", file, i);
+    throw_input("{}: {} is {} words, expected exactly one; correct it, or leave such entries out with --lenient", where,
+                quote_bytes(words[i].first, 60), scratch.list.size());
+  }
+}
+
 std::vector<WordCounts> read_counters(const DictionaryFlags& flags, const WordSplitter& splitter) {
   if (flags.from == "corpus") return {count_documents(flags.inputs, splitter)};
   std::vector<WordCounts> counters;
   for (const std::string& input : flags.inputs) {
     throw_if_interrupted();
-    counters.push_back(flags.from == "list" ? read_word_list(input) : Dictionary::load_words(input));
+    const bool pickled = flags.from == "counter-pickle";
+    if (pickled) {
+      counters.push_back(read_pickled_counter(input));
+    } else {
+      counters.push_back(flags.from == "list" ? read_word_list(input) : Dictionary::load_words(input));
+    }
+    if (!flags.lenient) require_single_words(counters.back(), input, !pickled, splitter);
   }
   return counters;
 }
@@ -118,8 +177,9 @@ CommandDefinition dictionary_command() {
       .notes =
           "The file has one line [word, count] for each word: first the words that stand for blanks, line feeds and "
           "the "
-          "parts of a chat, then the others by falling count. What is not exactly one word for the model is left out "
-          "and counted. The file appears when everything is written, or not at all."};
+          "parts of a chat, then the others by falling count. What is not exactly one word for the model is refused "
+          "with its line, or left out and counted with --lenient. The file appears when everything is written, or not "
+          "at all."};
   OptionSet& options = command.options;
   options.positional("ACTION", flags->action, {.help = "what to do", .choices = {"build"}, .required = true});
   options.positional("INPUT", flags->inputs,
@@ -129,14 +189,16 @@ CommandDefinition dictionary_command() {
   options.option("-o,--out", flags->out,
                  {.help = "file to write", .placeholder = "FILE", .completes = Completes::kFile, .required = true});
   options.option("--from", flags->from,
-                 {.help = "what the inputs are: text, lines [word, count], or one word per line",
-                  .choices = {"corpus", "counter-jsonl", "list"}});
+                 {.help = "what the inputs are: text, lines [word, count], one word per line, or Python's Counter",
+                  .choices = {"corpus", "counter-jsonl", "list", "counter-pickle"}});
   options.option("--words", flags->words, {.help = "write at most so many words", .placeholder = "N", .minimum = 1});
   options.option(
       "--reduce", flags->reduce,
       {.help = "then keep the N most frequent words; the words for blanks and the like stay, unless --strict",
        .placeholder = "N",
        .minimum = 1});
+  options.flag("--lenient", flags->lenient,
+               {.help = "leave out entries that are not exactly one word, instead of naming the first and ending"});
   options.flag("--strict", flags->strict, {.help = "cut text and order words exactly as the reference of T-Free does"});
   command.run = [flags](CommandContext& context) { return run_dictionary(*flags, context); };
   return command;

@@ -187,7 +187,7 @@ CommandDefinition generate_command() {
       .name = "generate",
       .usage = "MODEL [-p TEXT | -f FILE] [-n BYTES]",
       .examples = {{"verbatim generate run/ -p \"Once upon a time\" -n 300", "goes on with a text"},
-                   {"verbatim generate run/ --temp 0 -s 1 < /dev/null", "the most likely new text"},
+                   {"verbatim generate run/ --temp 0 < /dev/null", "the most likely new text"},
                    {"verbatim generate run/", "asks for beginnings, on a terminal"},
                    {"verbatim generate run/ --chat -p \"What is a word?\"", "one answer of a model for conversations"},
                    {"echo \"In the beginning\" | verbatim generate run/ -f - --json", "for other programs"}},
@@ -211,13 +211,14 @@ CommandDefinition generate_command() {
   options.option("--samples", flags->generate.samples, {.help = "texts to write", .minimum = 1, .maximum = 65536});
   options.flag("--display-prompt,--no-display-prompt", flags->display_prompt,
                {.help = "whether the prompt is written before its text"});
-  options.group("Chat");
   options.flag("--chat", flags->chat,
                {.help = "answers -p, or lines from the terminal or stdin, as a model trained on conversations"});
-  options.option("--system", flags->system, {.help = "what the conversation begins with", .placeholder = "TEXT"});
-  options.option(
-      "--chat-template", flags->chat_template,
-      {.help = "how the model was trained (prepare --chat-template)", .choices = {"auto", "tfree", "plain"}});
+  options.option("--system", flags->system,
+                 {.help = "what the conversation begins with", .placeholder = "TEXT", .advanced = true});
+  options.option("--chat-template", flags->chat_template,
+                 {.help = "how the model was trained (prepare --chat-template)",
+                  .choices = {"auto", "tfree", "plain"},
+                  .advanced = true});
   options.group("Sampling");
   options.option("--temp", sampling.temperature,
                  {.help = "temperature; 0: always the most likely choice", .minimum = 0});

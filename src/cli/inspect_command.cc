@@ -88,12 +88,17 @@ std::vector<Part> parts_of(LanguageModel& model) {
   const ModelSettings& settings = model.settings();
   std::vector<Part> parts;
   parts.push_back({"model", "family " + settings.family, model.parameter_count(), 0});
-  const std::string encoder = settings.family == "token" ? "table of tokens" : "table of bytes";
+  const std::string encoder = settings.family == "token"   ? "table of tokens"
+                              : settings.family == "tfree" ? "table of hashed ids"
+                                                           : "table of bytes";
   parts.push_back(
       {"encoder", fmt::format("{}, width {}", encoder, model.encoder().width()), count(model.encoder()), 1});
   add_backbone("backbone", settings.backbone, model.backbone(), 1, parts);
   const bool tied = model.decoder().parameters().empty();
-  parts.push_back({"decoder", tied ? "softmax, tied to the encoder's table" : "softmax", count(model.decoder()), 1});
+  const std::string decoder = settings.family == "tfree" ? "multi-label head, dictionary of words"
+                              : tied                     ? "softmax, tied to the encoder's table"
+                                                         : "softmax";
+  parts.push_back({"decoder", decoder, count(model.decoder()), 1});
   return parts;
 }
 
@@ -133,7 +138,7 @@ void add_sizes(const BackboneSettings& settings, const Backbone& backbone, doubl
 }
 
 int run_inspect(const InspectFlags& flags, CommandContext& context) {
-  const ModelArgument argument = open_model_or_config(flags.model, flags.overrides);
+  const ModelArgument argument = open_model_or_shapes(flags.model, flags.overrides);
   LanguageModel& model = *argument.model;
 
   std::string text(kSampleText);

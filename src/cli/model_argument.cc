@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/model_folder.h"
+#include "model/transformer.h"
 #include "settings/settings_tree.h"
 #include "train/run_settings.h"
 
@@ -63,6 +64,12 @@ ModelArgument open_model_or_config(const fs::path& path, const std::vector<std::
   argument.training_window = run.data.window_bytes;
   argument.training_batch = run.data.batch_bytes;
   return argument;
+}
+
+ModelArgument open_model_or_shapes(const fs::path& path, const std::vector<std::string>& overrides) {
+  if (path.extension() != ".toml") return open_model_or_config(path, overrides);
+  const ShapesOnly shapes_only;
+  return open_model_or_config(path, overrides);
 }
 
 SegmenterArgument open_segmenter(const fs::path& path) {

@@ -26,6 +26,9 @@ struct ModelArgument {
 // The same, or a settings file (*.toml); `overrides` ("section.key=value") apply to the latter only.
 [[nodiscard]] ModelArgument open_model_or_config(const std::filesystem::path& path,
                                                  const std::vector<std::string>& overrides = {});
+// The same to look at only: what a settings file describes has shapes but no weights, whatever its size.
+[[nodiscard]] ModelArgument open_model_or_shapes(const std::filesystem::path& path,
+                                                 const std::vector<std::string>& overrides);
 
 // What cuts text into positions, without weights.
 struct SegmenterArgument {

@@ -63,14 +63,19 @@ void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch&
 StreamState LanguageModel::start(DocumentPart part) {
   StreamState state{.encoder = {}, .backbone = parts_.backbone->start(), .newest_D = {}};
   state.from_document_start = part == DocumentPart::kStart;
-  // A family may read nothing before a text.
-  if (!state.from_document_start || segmenter().start_ids().empty()) return state;
+  if (!state.from_document_start) return state;
   PositionBatch batch;
   append_positions(batch, segmenter(), {}, "", {.start_row = true, .end_target = false});
   const int64_t stream = 0;
-  StreamState* pointer = &state;
+  StreamState after_start = state;
+  StreamState* pointer = &after_start;
   advance({&pointer, 1}, batch, {&stream, 1});
-  return state;
+  // A family that reads nothing before a text forgets the empty row that predicts its first position.
+  if (segmenter().start_ids().empty()) {
+    state.newest_D = std::move(after_start.newest_D);
+    return state;
+  }
+  return after_start;
 }
 
 void LanguageModel::read(StreamState& state, std::string_view text) {

@@ -50,8 +50,7 @@ class LanguageModel : public torch::nn::Module {
   // [N] what training lowers, 0 for rows without a target; the nats unless the decoder has a loss of its own.
   [[nodiscard]] at::Tensor training_loss(const PositionBatch& batch, const ForwardOptions& options);
 
-  // A stream at the start of a document, its start symbol read; newest_D predicts the first position (empty for
-  // families without a start symbol).
+  // A stream at the start of a document, its start symbol read; newest_D predicts the first position.
   // kLater: a stream that begins inside a document; nothing is read yet and newest_D is empty until read() has bytes.
   [[nodiscard]] StreamState start(DocumentPart part = DocumentPart::kStart);
   // Reads a text (from the start of the document, or going on behind what was read). For families with a tokenizer a

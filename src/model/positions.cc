@@ -41,6 +41,8 @@ void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Po
   if (span.start_row) {
     const std::vector<int32_t> start = segmenter.start_ids();
     add_row(batch, start.data(), start.size(), sets, kStartSymbol, 0);
+    // A family that reads nothing before a text: the row that predicts its first position stands alone.
+    if (start.empty()) batch.offsets.push_back(static_cast<int64_t>(batch.symbols.size()));
   }
   for (size_t i = span.begin; i < span.end; ++i) {
     const size_t id_begin = sets ? positions.id_offsets[i] : i;
@@ -61,7 +63,8 @@ void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Po
     batch.targets.back() = sets ? kEndTarget : segmenter.end_id();
     ++batch.scored_ends;
   }
-  batch.offsets.push_back(static_cast<int64_t>(batch.symbols.size()));
+  const auto rows = static_cast<int64_t>(batch.symbols.size());
+  if (batch.offsets.back() != rows) batch.offsets.push_back(rows);
 }
 
 void append_partly_learnt(PositionBatch& batch, const Segmenter& segmenter, std::string_view text,

@@ -106,11 +106,12 @@ struct PositionSpan {
   size_t begin = 0;        // first position read
   size_t score_begin = 0;  // first position predicted; those before it are context
   size_t end = 0;          // just behind the last position
-  bool start_row = true;   // put the start symbol in front, which predicts position `begin`
+  bool start_row = true;   // put the start symbol in front, which predicts position `begin` (a sequence of its own when
+                           // the family reads nothing before a text)
   bool end_target = true;  // the last row predicts the document's end
 };
 
-// Adds one sequence from positions that are segmented already. Evaluation segments a document once and reads it in
+// Adds a sequence from positions that are segmented already. Evaluation segments a document once and reads it in
 // windows. A span without any row adds nothing.
 void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions,
                       std::string_view text, const PositionSpan& span);

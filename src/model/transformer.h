@@ -8,6 +8,17 @@
 
 namespace verbatim {
 
+// While one lives on a thread, models made there have shapes but no weights: to count the parameters of a model that is
+// larger than memory.
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+  [[nodiscard]] static bool active();
+};
+
 // A weight matrix [E, D] drawn from a normal distribution with the given deviation, cut at three deviations.
 [[nodiscard]] at::Tensor initial_weight(int64_t out, int64_t in, double deviation, at::Generator& generator);
 

@@ -246,6 +246,7 @@ std::shared_ptr<ModelSettings> TfreeCheckpointConfig::settings(const std::string
   decoder->edge_weight = static_cast<double>(word_edge_weight);
   decoder->dictionary = dictionary;
   decoder->variant = "current";
+  decoder->calibrate = false;
   settings->decoder = std::move(decoder);
   settings->backbone.kind = "transformer";
   settings->backbone.stack = {.width = hidden_size,

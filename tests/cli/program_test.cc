@@ -193,7 +193,7 @@ TEST(program, builds_dictionaries_from_text_counters_and_lists) {
                                                       HasSubstr("[\"The\",2]\n[\"cat\",2]\n[\".\",1]\n")));
 
   std::ofstream(folder / "list.txt") << "owl\ntwo words\ncat\n";
-  const Result list = run("dictionary build list.txt --from list --out list.jsonl --json");
+  const Result list = run("dictionary build list.txt --from list --lenient --out list.jsonl --json");
   ASSERT_EQ(list.code, 0) << list.errors;
   EXPECT_EQ(nlohmann::json::parse(list.output)["rejected"], 1);
   EXPECT_THAT(list.errors, HasSubstr("1 entries are not exactly one word"));
@@ -207,6 +207,9 @@ TEST(program, builds_dictionaries_from_text_counters_and_lists) {
       run("dictionary build cats.jsonl list.jsonl --from counter-jsonl --reduce 2 --strict --out both.jsonl").code, 0);
   EXPECT_EQ(read_file(folder / "both.jsonl"), "[\"cat\",3]\n[\"The\",2]\n");
 
+  const Result several = run("dictionary build list.txt --from list --out several.jsonl");
+  EXPECT_EQ(several.code, 2);
+  EXPECT_THAT(several.errors, HasSubstr("list.txt:2: \"two words\" is 2 words, expected exactly one"));
   const Result broken = run("dictionary build list.txt --from counter-jsonl --out broken.jsonl");
   EXPECT_EQ(broken.code, 2);
   EXPECT_THAT(broken.errors, HasSubstr("list.txt:1: expected a JSON array [word, count], found"));

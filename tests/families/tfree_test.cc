@@ -37,8 +37,8 @@ constexpr const char* kDictionary =
 
 class tfree : public ::testing::Test {
  protected:
-  std::shared_ptr<LanguageModel> make(const std::string& more = "") {
-    scratch_.write("dictionary.jsonl", kDictionary);
+  std::shared_ptr<LanguageModel> make(const std::string& more = "", const std::string& words = "") {
+    scratch_.write("dictionary.jsonl", kDictionary + words);
     return make_model(kSettings + more, 7, scratch_.path().string());
   }
   static TfreeDecoder& decoder_of(LanguageModel& model) { return dynamic_cast<TfreeDecoder&>(model.decoder()); }
@@ -202,7 +202,15 @@ TEST_F(tfree, multi_label_loss_teaches_the_calibration_alone_beside_the_model) {
 }
 
 TEST_F(tfree, writes_words_that_no_dictionary_holds) {
-  const std::shared_ptr<LanguageModel> model = make();
+  // Words whose trigrams go together in other ways, too.
+  const std::shared_ptr<LanguageModel> model = make("", R"(["singing", 1]
+["singer", 1]
+["jumper", 1]
+["jumping", 1]
+["runner", 1]
+["running", 1]
+["hunger", 1]
+)");
   torch::NoGradGuard no_grad;
   model->named_parameters()["decoder.escape.bias"].fill_(20.0F);  // always something else
   const std::string text = generate(*model, {"the"}, {.max_bytes = 60, .sampling = {.seed = 4}}).texts[0].text;

@@ -95,7 +95,6 @@ TEST_F(tfree_checkpoint, gives_the_logits_of_the_reference) {
     EXPECT_LT((logits - expected).abs().max().item<float>(), 1e-4F) << name;
     // Word by word.
     StreamState state = model->start();
-    EXPECT_TRUE(state.newest_D.empty());
     for (size_t i = 0; i < positions.size(); ++i) {
       model->read_position(state, positions.ids_of(i));
       const at::Tensor step = torch::tensor(model->decoder().scores(state.newest_D));

@@ -88,7 +88,9 @@ TEST(conversations, are_pieces_of_their_own_with_answers_as_targets) {
     for (int64_t row = batch.offsets[s]; row < batch.offsets[s + 1]; ++row) {
       const auto place = static_cast<size_t>(row - batch.offsets[s]);
       EXPECT_EQ(batch.targets[row] == -1, place < question.size()) << row;
-      if (place > 0 && place <= question.size()) EXPECT_EQ(batch.ids[row], question[place - 1]);
+      if (place > 0 && place <= question.size()) {
+        EXPECT_EQ(batch.ids[row], question[place - 1]);
+      }
     }
   }
 }

@@ -4,6 +4,7 @@
 #include "corpus/memory_map.h"
 #include "families/tfree/tfree_decoder.h"
 #include "families/tfree/tfree_encoder.h"
+#include "model/transformer.h"
 #include "words/word_counts.h"
 
 namespace verbatim {
@@ -16,6 +17,7 @@ constexpr const char* kDictionaryFile = "dictionary.jsonl";
 
 // The words that can be written: a file named in the settings, the one in the folder, or counted in its training text.
 WordCounts find_words(const TfreeDecoderSettings& settings, const fs::path& folder, const WordSplitter& splitter) {
+  if (ShapesOnly::active()) return {};
   if (settings.dictionary != "auto") {
     fs::path file = settings.dictionary;
     if (file.is_relative() && fs::exists(folder / file)) file = folder / file;

@@ -50,12 +50,15 @@ TfreeDecoder::TfreeDecoder(const TfreeDecoderSettings& settings, std::shared_ptr
   // Multi-label logits are odds times P, and those of a trigram's ids say the same m times.
   const double temperature = by_dictionary ? 1.0 : 1 / ids;
   const double offset = by_dictionary ? 0.0 : -std::log(settings_.positive_weight);
+  calibration_3_ = at::tensor({std::log(temperature), offset, by_dictionary ? 1.0 : 0.5}, at::kDouble).to(at::kFloat);
+  escape_1D_ = at::zeros({1, width});
+  escape_bias_1_ = at::full({1}, -3.0);
+  if (!settings_.calibrate) return;
   auto calibration = register_module("calibration", std::make_shared<torch::nn::Module>("calibration"));
-  calibration_3_ = calibration->register_parameter(
-      "weight", at::tensor({std::log(temperature), offset, by_dictionary ? 1.0 : 0.5}, at::kDouble).to(at::kFloat));
+  calibration->register_parameter("weight", calibration_3_);
   auto escape = register_module("escape", std::make_shared<torch::nn::Module>("escape"));
-  escape_1D_ = escape->register_parameter("weight", at::zeros({1, width}));
-  escape_bias_1_ = escape->register_parameter("bias", at::full({1}, -3.0));
+  escape->register_parameter("weight", escape_1D_);
+  escape->register_parameter("bias", escape_bias_1_);
 }
 
 bool TfreeDecoder::target_word(const PositionBatch& batch, int64_t row, std::string& word) const {
@@ -81,8 +84,8 @@ at::Tensor TfreeDecoder::word_bias() const {
 at::Tensor TfreeDecoder::choice_nats(const at::Tensor& h_ND, const at::Tensor& head_VD,
                                      const at::Tensor& targets_N) const {
   const at::Tensor words_KD = matrix_->of(head_VD) * at::exp(calibration_3_[0]);
-  const at::Tensor weight = at::cat({words_KD, escape_1D_.to(words_KD.scalar_type())});
-  const at::Tensor bias = at::cat({word_bias(), escape_bias_1_});
+  const at::Tensor weight = at::cat({words_KD, escape_1D_.to(words_KD.options())});
+  const at::Tensor bias = at::cat({word_bias(), escape_bias_1_}).to(words_KD.device());
   std::vector<at::Tensor> parts;
   for (int64_t begin = 0; begin < h_ND.size(0); begin += kRowsAtOnce) {
     const int64_t end = std::min(h_ND.size(0), begin + kRowsAtOnce);
@@ -163,6 +166,7 @@ at::Tensor TfreeDecoder::training_loss(const at::Tensor& h_ND, const PositionBat
   const at::Tensor weight_N = at::from_blob(weights.data(), {rows}, at::kFloat).clone();
   at::Tensor loss_N =
       nn::multi_label_loss(h_ND, head_VD_, targets, weight_N, settings_.positive_weight) * settings_.loss_scale;
+  if (!settings_.calibrate) return loss_N;
   // The calibration's parameters always have a gradient; it is 0 unless the batch is one that teaches them.
   at::Tensor lesson = (calibration_3_.sum() + escape_1D_.sum() + escape_bias_1_.sum()) * 0;
   // Which batches those are must depend on nothing but the batch, so that a resumed run does the same.

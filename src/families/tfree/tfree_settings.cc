@@ -78,6 +78,9 @@ void TfreeDecoderSettings::visit(SettingsVisitor& visitor) {
         {.help = "weight of the ids that are set against those that are not", .minimum = 1e-3, .maximum = 1e6});
     visitor.setting("loss_scale", loss_scale, {.help = "factor of the loss", .minimum = 1e-6, .maximum = 1e6});
   }
+  visitor.setting(
+      "calibrate", calibrate,
+      {.help = "learn how logits become probabilities of words; else a fixed rule, and no parameters for it"});
   visitor.setting("edge_weight", edge_weight,
                   {.help = "weight of trigrams that touch a word's edge", .minimum = 0, .maximum = 255});
   visitor.setting(

@@ -47,6 +47,7 @@ struct TfreeDecoderSettings : Settings {
   std::string variant = "likelihood";
   bool compose = true;
   double spelling_weight = 0.1;
+  bool calibrate = true;
 
   void visit(SettingsVisitor& visitor) override;
 };
