@@ -183,6 +183,36 @@ TEST(program, writes_its_log_to_a_file_as_well) {
   EXPECT_THAT(bad.errors, HasSubstr("--log-file"));
 }
 
+TEST(program, learns_conversations_and_chats) {
+  std::ofstream chats(work_folder() / "chats.jsonl");
+  for (int i = 0; i < 60; ++i)
+    chats << R"({"prompt":"Say the word, number )" << i << R"(.","response":"word"})"
+          << "\n";
+  chats.close();
+  const Result prepared = run("prepare chats.jsonl --instruct --chat-template tfree --out chats");
+  ASSERT_EQ(prepared.code, 0) << prepared.errors;
+  const Result trained = run("train '" VERBATIM_SOURCE
+                             "/configs/debug/tfree.toml' --data chats --out chat-run "
+                             "--train.steps=60 --train.sample_every=0 --train.eval_every=0 --optim.learning_rate=1e-2 "
+                             "'--encoder.special_words=[\"<|endoftext|>\", \"<|begin_of_text|>\", "
+                             "\"<|start_header_id|>\", \"<|end_header_id|>\"]'");
+  ASSERT_EQ(trained.code, 0) << trained.errors;
+  const Result answer = run("generate chat-run --chat -p 'Say the word, number 7.' --temp 0 -n 40 --json");
+  ASSERT_EQ(answer.code, 0) << answer.errors;
+  EXPECT_EQ(nlohmann::json::parse(answer.output)["text"], "word");
+  // Lines from stdin are the turns of one conversation.
+  std::ofstream(work_folder() / "lines") << "Say the word, number 1.\nRESET\nSay the word, number 2.\n";
+  const Result turns = run("generate chat-run --chat --temp 0 -n 40 --json < lines");
+  ASSERT_EQ(turns.code, 0) << turns.errors;
+  std::istringstream lines(turns.output);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    EXPECT_EQ(nlohmann::json::parse(line)["text"], "word") << line;
+    EXPECT_EQ(nlohmann::json::parse(line)["turn"], 1) << line;
+  }
+  EXPECT_EQ(count, 2);
+}
+
 TEST(program, builds_dictionaries_from_text_counters_and_lists) {
   const std::filesystem::path folder = work_folder();
   std::ofstream(folder / "cats.txt") << "The cat sat. The cat ran\n";

@@ -144,6 +144,31 @@ TEST(instruct, says_what_is_wrong_with_a_line) {
   EXPECT_EQ(convert_chat_line(R"({"prompt": x})", ChatTemplate::kPlain, document)->column, 11u);
 }
 
+// What a chat gives a model to go on with is what the model has read in training, up to the answer.
+TEST(instruct, prompts_are_the_beginnings_of_training_documents) {
+  const std::string line =
+      R"({"system":"Be kind.","messages":[{"role":"user","content":"One?"},{"role":"assistant","content":"Yes."},)"
+      R"({"role":"user","content":"Two?"},{"role":"assistant","content":"Also."}]})";
+  for (const ChatTemplate chat_template : {ChatTemplate::kTFree, ChatTemplate::kPlain}) {
+    std::string json, text;
+    ASSERT_FALSE(convert_chat_line(line, chat_template, json));
+    std::vector<size_t> answers;  // where they begin
+    for (const InstructPiece& piece : parse_instruct_document(json, "test")) {
+      if (piece.has_loss) answers.push_back(text.size());
+      text += piece.content;
+    }
+    ASSERT_EQ(answers.size(), 2U);
+    const std::string first = chat_prompt(chat_template, "Be kind.", {{.user = "One?", .answer = ""}});
+    EXPECT_EQ(first, text.substr(0, answers[0])) << name_of(chat_template);
+    const std::string second =
+        chat_prompt(chat_template, "Be kind.", {{.user = "One?", .answer = "Yes."}, {.user = "Two?", .answer = ""}});
+    EXPECT_EQ(second, text.substr(0, answers[1])) << name_of(chat_template);
+    // Where an answer ends, a stop string or the end of the document follows.
+    const std::string_view behind = std::string_view(text).substr(answers[0] + first.size() - answers[0]);
+    EXPECT_NE(behind.find(chat_stops(chat_template).front()), std::string_view::npos) << name_of(chat_template);
+  }
+}
+
 TEST(instruct, refuses_documents_that_are_none) {
   EXPECT_THAT(message_of<InputError>([] { (void)parse_instruct_document("plain text", "document 3"); }),
               HasSubstr("document 3: byte"));

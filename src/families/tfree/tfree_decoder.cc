@@ -235,11 +235,7 @@ float TfreeDecoder::score_of_other_word(std::string_view word, std::span<const f
   for (const int32_t id : rows.ids) sum += logits_V[static_cast<size_t>(id)];
   const float* calibration = calibration_3_.data_ptr<float>();
   const auto ids = static_cast<float>(rows.ids.size()) / static_cast<float>(hasher_->options().ids_per_trigram);
-  // The prior of a word that was counted once.
-  double total = 0;
-  for (const uint64_t count : dictionary_->counts()) total += static_cast<double>(count) + 0.5;
-  return std::exp(calibration[0]) * sum + calibration[1] * ids +
-         calibration[2] * static_cast<float>(std::log(1.5 / std::max(total, 1.5)));
+  return std::exp(calibration[0]) * sum + calibration[1] * ids + calibration[2] * matrix_->log_prior_of_one();
 }
 
 std::string TfreeDecoder::compose(std::span<const float> logits_V, Chooser& chooser) const {

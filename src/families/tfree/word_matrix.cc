@@ -18,6 +18,7 @@ WordMatrix::WordMatrix(const Dictionary& dictionary) {
   log_prior_K_ = at::empty({words}, at::kFloat);
   double total = 0;
   for (const uint64_t count : dictionary.counts()) total += static_cast<double>(count) + 0.5;
+  log_prior_of_one_ = static_cast<float>(std::log(1.5 / std::max(total, 1.5)));
   WordRows rows;
   std::vector<int32_t> sorted;
   for (int64_t w = 0; w < words; ++w) {

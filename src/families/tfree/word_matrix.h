@@ -22,12 +22,15 @@ class WordMatrix {
   [[nodiscard]] const at::Tensor& id_counts() const { return id_counts_K_; }
   // [K] logarithm of each word's share of the counted text, smoothed: words that were not counted have a share, too.
   [[nodiscard]] const at::Tensor& log_prior() const { return log_prior_K_; }
+  // The same for a word that was counted once.
+  [[nodiscard]] float log_prior_of_one() const { return log_prior_of_one_; }
 
  private:
   at::Tensor row_ids_, row_offsets_;            // ids of each trigram
   at::Tensor word_rows_, word_offsets_;         // trigrams of each word
   at::Tensor repeated_ids_, repeated_offsets_;  // ids that a word's trigrams hold once too often
   at::Tensor id_counts_K_, log_prior_K_;
+  float log_prior_of_one_ = 0;
 };
 
 }  // namespace verbatim
