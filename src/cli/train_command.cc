@@ -55,9 +55,9 @@ std::shared_ptr<RunSettings> read_settings(const TrainFlags& flags) {
 }
 
 // Held-out bits per byte during training: the beginning of the validation part, with the training window.
-double evaluate_part(LanguageModel& model, const RunSettings& settings, const MemoryMap& valid) {
+double evaluate_part(LanguageModel& model, const RunSettings& settings, const DocumentSource& valid) {
   const bool fast = compute_type_of(settings.train.precision, device_of(settings.train.device)) == at::kBFloat16;
-  return evaluate_likelihood(model, valid.document_count(), [&](uint64_t i) { return valid.document(i); },
+  return evaluate_likelihood(model, valid,
                              {.window_bytes = settings.data.window_bytes,
                               .stride_bytes = std::max<int64_t>(settings.data.window_bytes / 2, 1),
                               .max_bytes = settings.train.eval_bytes,
@@ -167,7 +167,8 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
     progress->update(std::min(done, kTotal), step_line(report));
   };
   if (corpus.valid().total_bytes() > 0) {
-    hooks.evaluate = [&](LanguageModel& model) { return evaluate_part(model, *settings, corpus.valid()); };
+    const std::shared_ptr<DocumentSource> valid = open_documents(flags.data.string() + ":valid");
+    hooks.evaluate = [&, valid](LanguageModel& model) { return evaluate_part(model, *settings, *valid); };
     hooks.on_evaluation = [](int64_t step, double bits) {
       spdlog::info("step {}: {:.4f} bits per byte on held-out text", step, bits);
     };

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "corpus/input.h"
+#include "corpus/instruct.h"
 
 namespace verbatim {
 namespace {
@@ -59,13 +60,43 @@ class HeldDocuments final : public DocumentSource, private DocumentSink {
   uint64_t total_bytes_ = 0;
 };
 
+// Conversations as a model reads them: the contents of their pieces, joined.
+class JoinedConversations final : public DocumentSource {
+ public:
+  JoinedConversations(const MemoryMap& map, std::string name) : name_(std::move(name)) {
+    for (uint64_t i = 0; i < map.document_count(); ++i) {
+      std::string text;
+      for (const InstructPiece& piece :
+           parse_instruct_document(map.document(i), fmt::format("{}: document {}", name_, i))) {
+        text += piece.content;
+      }
+      total_bytes_ += text.size();
+      texts_.push_back(std::move(text));
+    }
+  }
+  [[nodiscard]] uint64_t document_count() const override { return texts_.size(); }
+  [[nodiscard]] std::string_view document(uint64_t index) const override { return texts_[index]; }
+  [[nodiscard]] uint64_t total_bytes() const override { return total_bytes_; }
+  [[nodiscard]] const std::string& name() const override { return name_; }
+
+ private:
+  std::string name_;
+  std::vector<std::string> texts_;
+  uint64_t total_bytes_ = 0;
+};
+
 std::unique_ptr<DocumentSource> open_part(const std::string& folder, const std::string& part) {
   if (!holds_map(fs::path(folder) / part)) {
     throw_input("{}: no prepared corpus with a part {} is here; make one with: verbatim prepare INPUT... --out {}",
                 folder, part, folder);
   }
-  return std::make_unique<MappedDocuments>(MemoryMap::open(fs::path(folder) / part),
-                                           fmt::format("{} ({})", folder, part));
+  std::string name = fmt::format("{} ({})", folder, part);
+  MemoryMap map = MemoryMap::open(fs::path(folder) / part);
+  // A folder put together by hand may hold one part only: then it is text.
+  if (holds_map(fs::path(folder) / "train") && Corpus::open(folder).kind() == "instruct") {
+    return std::make_unique<JoinedConversations>(map, std::move(name));
+  }
+  return std::make_unique<MappedDocuments>(std::move(map), std::move(name));
 }
 
 }  // namespace
