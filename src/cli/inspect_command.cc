@@ -172,6 +172,7 @@ int run_inspect(const InspectFlags& flags, CommandContext& context) {
   const std::vector<Part> parts = parts_of(model);
   if (context.output.is_json()) {
     std::vector<Record> records;
+    records.reserve(parts.size());
     for (const Part& part : parts) {
       records.push_back(Record()
                             .set("name", part.name)

@@ -61,7 +61,8 @@ void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch&
 }
 
 StreamState LanguageModel::start(DocumentPart part) {
-  StreamState state{.encoder = {}, .backbone = parts_.backbone->start(), .newest_D = {}};
+  StreamState state;
+  state.backbone = parts_.backbone->start();
   state.from_document_start = part == DocumentPart::kStart;
   if (!state.from_document_start) return state;
   PositionBatch batch;

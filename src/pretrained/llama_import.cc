@@ -151,7 +151,8 @@ LlamaImport read_llama(const fs::path& source, const LlamaImportOptions& options
   if (options.end_id >= 0) config.eos_token_id = options.end_id;
   const fs::path weights_file = source / "model.safetensors";
   const SafetensorsReader reader = SafetensorsReader::open(weights_file);
-  LlamaImport import{.model = nullptr, .architecture = config.architecture_name()};
+  LlamaImport import;
+  import.architecture = config.architecture_name();
   import.stored_types = check_tensors(reader, config, weights_file.string());
 
   const fs::path tokenizer = fs::absolute(find_tokenizer(source));

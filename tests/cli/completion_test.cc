@@ -27,7 +27,9 @@ struct Target {
 };
 
 std::vector<CommandDefinition> example_commands(Target& target) {
-  CommandDefinition command{.name = "example", .summary = "it's [an] example: one"};
+  CommandDefinition command;
+  command.name = "example";
+  command.summary = "it's [an] example: one";
   command.options.positional("INPUT", target.inputs, {.help = "files", .completes = Completes::kFile});
   command.options.option("-o,--out", target.out, {.help = "folder's name", .completes = Completes::kFolder});
   command.options.option("--kind", target.kind, {.help = "kind", .choices = {"text", "toml", "jsonl"}});

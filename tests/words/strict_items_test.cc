@@ -36,7 +36,9 @@ void expect_item(const StrictItem& item, const Json& expected, const std::string
     EXPECT_EQ(expected["padding"][i], i < item.words.size() ? 0 : 1) << what << ", position " << i;
     if (i < item.words.size()) {
       EXPECT_EQ(item.words[i].target, word) << what << ", position " << i;
-      if (i > 0 && item.target_is_end[i - 1] == 0) EXPECT_EQ(item.words[i].input, item.words[i - 1].target);
+      if (i > 0 && item.target_is_end[i - 1] == 0) {
+        EXPECT_EQ(item.words[i].input, item.words[i - 1].target);
+      }
     } else {
       EXPECT_TRUE(word.is_null()) << what << ", position " << i;
     }

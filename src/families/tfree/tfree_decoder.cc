@@ -20,8 +20,10 @@ namespace {
 constexpr int64_t kCalibrationEvery = 8;
 constexpr int64_t kCalibrationRows = 256;
 constexpr double kCalibrationWeight = 0.01;
-// Rows scored against the dictionary at once: bounds the memory of an evaluation.
-constexpr int64_t kRowsAtOnce = 512;
+// Scores formed at once bound the memory; rows in few large stretches, because each one passes over the whole matrix of
+// words and over its gradient.
+constexpr int64_t kScoresAtOnce = int64_t{1} << 28;
+constexpr int64_t kLeastRowsAtOnce = 256;
 
 }  // namespace
 
@@ -87,8 +89,9 @@ at::Tensor TfreeDecoder::choice_nats(const at::Tensor& h_ND, const at::Tensor& h
   const at::Tensor weight = at::cat({words_KD, escape_1D_.to(words_KD.options())});
   const at::Tensor bias = at::cat({word_bias(), escape_bias_1_}).to(words_KD.device());
   std::vector<at::Tensor> parts;
-  for (int64_t begin = 0; begin < h_ND.size(0); begin += kRowsAtOnce) {
-    const int64_t end = std::min(h_ND.size(0), begin + kRowsAtOnce);
+  const int64_t rows_at_once = std::max(kLeastRowsAtOnce, kScoresAtOnce / weight.size(0));
+  for (int64_t begin = 0; begin < h_ND.size(0); begin += rows_at_once) {
+    const int64_t end = std::min(h_ND.size(0), begin + rows_at_once);
     parts.push_back(nn::cross_entropy(nn::linear(h_ND.slice(0, begin, end), weight, bias),
                                       targets_N.slice(0, begin, end).contiguous()));
   }
