@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "text/space_like.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 #include "words/case_mapping.h"

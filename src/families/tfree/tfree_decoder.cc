@@ -115,7 +115,7 @@ at::Tensor TfreeDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch
     targets_N.data_ptr<int64_t>()[row] = index >= 0 ? index : escape;
     if (index < 0) escaped.emplace_back(row, word);
   }
-  const at::Tensor choice_N = choice_nats(h_ND, head_VD_, targets_N.to(h_ND.device()));
+  at::Tensor choice_N = choice_nats(h_ND, head_VD_, targets_N.to(h_ND.device()));
   if (escaped.empty()) return choice_N;
   torch::NoGradGuard no_grad;
   at::Tensor spelling_N = at::zeros({rows}, at::kFloat);

@@ -11,7 +11,6 @@
 #include "words/dictionary_search.h"
 #include "words/trigram_prior.h"
 #include "words/word_byte_model.h"
-#include "words/word_composer.h"
 
 namespace verbatim {
 

@@ -58,7 +58,7 @@ WordMatrix::WordMatrix(const Dictionary& dictionary) {
 at::Tensor WordMatrix::of(const at::Tensor& head_VD) const {
   const at::Device device = head_VD.device();
   const at::Tensor rows_RD = nn::gather_bags(head_VD, row_ids_.to(device), row_offsets_);
-  const at::Tensor words_KD = nn::gather_bags(rows_RD, word_rows_.to(device), word_offsets_);
+  at::Tensor words_KD = nn::gather_bags(rows_RD, word_rows_.to(device), word_offsets_);
   if (repeated_ids_.numel() == 0) return words_KD;
   return words_KD - nn::gather_bags(head_VD, repeated_ids_.to(device), repeated_offsets_);
 }
