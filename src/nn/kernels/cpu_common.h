@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 
 #include "base/error.h"
 
@@ -50,6 +51,13 @@ struct RowBlocks {
   [[nodiscard]] int64_t begin(int64_t block) const { return block * rows_per_block; }
   [[nodiscard]] int64_t end(int64_t block) const { return std::min(rows, (block + 1) * rows_per_block); }
 };
+
+// Whether the backward pass will be asked for the gradient of any of these. Only outside of an autograd function, which
+// switches gradients off while it runs.
+inline bool needs_gradient(std::initializer_list<at::Tensor> inputs) {
+  return at::GradMode::is_enabled() &&
+         std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); });
+}
 
 // The hand-written gradients are not themselves differentiable.
 inline void check_first_derivative(const char* where) {

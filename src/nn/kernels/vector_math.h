@@ -113,6 +113,27 @@ inline float sum_of_lanes(F32x16 x) {
 #endif
 }
 
+// The sums of the lanes of sixteen vectors, one lane for each, in a fixed order. `vectors`: 256 floats.
+inline F32x16 sums_of_lanes(const float* vectors) {
+  F32x16 v[16];
+  for (int i = 0; i < 16; ++i) v[i] = load(vectors + i * kLanes);
+  // Halves of two vectors side by side, then quarters of four, and so on.
+  for (int i = 0; i < 8; ++i) {
+    v[i] = __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+           __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  }
+  for (int i = 0; i < 4; ++i) {
+    v[i] = __builtin_shufflevector(v[i], v[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
+           __builtin_shufflevector(v[i], v[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+  }
+  for (int i = 0; i < 2; ++i) {
+    v[i] = __builtin_shufflevector(v[i], v[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+           __builtin_shufflevector(v[i], v[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  }
+  return __builtin_shufflevector(v[0], v[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
+         __builtin_shufflevector(v[0], v[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+}
+
 enum class ExpAccuracy { kFull, kBFloat16 };  // relative error 1e-7, or 1e-4 where the result is rounded to bfloat16
 
 namespace detail {
@@ -176,6 +197,25 @@ inline F32x16 exp(F32x16 x) {
 
 // 1 / (1 + e^-x)
 inline F32x16 sigmoid(F32x16 x) { return 1.0f / (1.0f + exp(-x)); }
+
+struct SoftplusParts {
+  F32x16 value;  // log(1 + e^x), relative error about 5e-7
+  F32x16 slope;  // its derivative, 1 / (1 + e^-x)
+};
+inline SoftplusParts softplus(F32x16 x) {
+  // log(1 + z) = 2 artanh(z / (2 + z)) for z = e^-|x|, which is at most 1: no cancellation and one division for both.
+  const F32x16 z = exp(x > 0.0f ? -x : x);
+  const F32x16 inverse = 1.0f / ((1.0f + z) * (2.0f + z));
+  const F32x16 s = z * (1.0f + z) * inverse;
+  const F32x16 t = s * s;
+  F32x16 series = 1.0f / 13 * t + 1.0f / 11;
+  series = series * t + 1.0f / 9;
+  series = series * t + 1.0f / 7;
+  series = series * t + 1.0f / 5;
+  series = series * t + 1.0f / 3;
+  series = series * t + 1.0f;
+  return {at_least(x, 0.0f) + 2.0f * s * series, (x > 0.0f ? splat(1.0f) : z) * (2.0f + z) * inverse};
+}
 
 // log2 x for normal x > 0, absolute error about 1e-7.
 inline F32x16 log2(F32x16 x) {
