@@ -107,10 +107,10 @@ int run_encode(const EncodeFlags& flags, CommandContext& context) {
   const std::string document = text_argument(flags);
 
   PositionNats scored;
-  const std::vector<double>* nats = nullptr;
+  const PositionNats* nats = nullptr;
   if (argument.has_weights) {
     scored = score_positions(model, document, {.window_bytes = argument.training_window.value_or(kDefaultWindow)});
-    nats = &scored.nats;
+    nats = &scored;
   } else {
     scored.positions = model.segmenter().segment(document, DocumentPart::kStart);
   }

@@ -31,6 +31,8 @@ struct GenerateFlags {
   bool chat = false;
   std::string system;
   std::string chat_template = "auto";
+  std::string draft;
+  std::string draft_text;
 };
 
 uint64_t chosen_seed(const GenerateFlags& flags) {
@@ -51,7 +53,17 @@ Record record_of(const GeneratedText& text, const std::string& prompt, const Gen
   record.set("generated_bytes", text.text.size()).set("positions", text.positions).set("seed", seed);
   record.set("prompt_bytes", result.prompt_bytes).set("prompt_seconds", result.prompt_seconds);
   record.set("seconds", result.seconds).set("bytes_per_second", result.bytes_per_second());
+  record.set("passes", result.passes).set("guessed", result.guessed).set("kept", result.kept);
   return record;
+}
+
+// Made anew for each text: what is written must depend on nothing before it.
+std::unique_ptr<Draft> make_draft(const GenerateFlags& flags) {
+  if (flags.draft.empty()) return nullptr;
+  if (flags.draft == "ngram") {
+    return std::make_unique<NgramDraft>(flags.draft_text.empty() ? std::string() : read_file(flags.draft_text));
+  }
+  return std::make_unique<ModelDraft>(open_model(flags.draft).model);
 }
 
 // Generates from one prompt and writes the texts: as they come when there is one, one after the other otherwise.
@@ -71,6 +83,8 @@ void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::st
       return true;
     };
   }
+  const std::unique_ptr<Draft> draft = make_draft(flags);
+  options.draft = draft.get();
   const GenerateResult result = generate(model, {prompt}, options);
   const bool on_terminal = isatty(STDOUT_FILENO) != 0;
   for (const GeneratedText& text : result.texts) {
@@ -83,6 +97,10 @@ void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::st
   spdlog::info("{} bytes in {} ({}), prompt of {} bytes in {}, seed {}", result.bytes, format_duration(result.seconds),
                format_rate(result.bytes_per_second()), result.prompt_bytes, format_duration(result.prompt_seconds),
                seed);
+  if (draft != nullptr) {
+    spdlog::info("draft: {} passes over the weights, {} of {} guessed bytes kept", result.passes, result.kept,
+                 result.guessed);
+  }
   throw_if_interrupted();
 }
 
@@ -157,6 +175,7 @@ void run_chat(const GenerateFlags& flags, LanguageModel& model, CommandContext& 
 }
 
 int run_generate(GenerateFlags flags, CommandContext& context) {
+  if (!flags.draft_text.empty() && flags.draft != "ngram") throw UsageError("--draft-text goes with --draft ngram");
   if (flags.prompt.has_value() && flags.file.has_value()) {
     throw UsageError("-p and -f both give the prompt; use one of them");
   }
@@ -233,6 +252,17 @@ CommandDefinition generate_command() {
                  {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9});
   options.option("-s,--seed", flags->seed,
                  {.help = "of the random numbers", .default_text = "another one each time", .minimum = 0});
+  options.group("Speed");
+  options.option(
+      "--draft", flags->draft,
+      {.help = "guesses the next bytes, which are then read in one pass; the text stays the same: \"ngram\" (what "
+               "came before comes again), or the folder of a small model of bytes",
+       .placeholder = "ngram|MODEL",
+       .completes = Completes::kFolder});
+  options.option("--draft-text", flags->draft_text,
+                 {.help = "text that the ngram draft learns from beforehand",
+                  .placeholder = "FILE",
+                  .completes = Completes::kFile});
   options.group("Memory");
   options.option("-c,--context", flags->context_bytes,
                  {.help = "bytes of context; when full, its last half is read again; 0: no limit",

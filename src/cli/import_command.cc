@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "pretrained/hierarchy_checkpoint.h"
 #include "pretrained/llama_import.h"
 #include "pretrained/tfree_checkpoint.h"
 
@@ -30,7 +31,21 @@ int import_tfree_folder(const ImportFlags& flags, CommandContext& context) {
   return 0;
 }
 
+int import_hierarchy_folder(const ImportFlags& flags, CommandContext& context) {
+  const HierarchyImport import = import_hierarchy(flags.source, flags.out);
+  Record record;
+  record.set("out", flags.out.string())
+      .set("family", import.model->settings().family)
+      .set("parameters", import.model->parameter_count())
+      .set("architecture", import.architecture)
+      .set("symbols", import.model->encoder().table().size(0))
+      .set("stored_types", import.stored_types);
+  context.output.record(record);
+  return 0;
+}
+
 int run_import(const ImportFlags& flags, CommandContext& context) {
+  if (hierarchy_kind(flags.source) != HierarchyKind::kNone) return import_hierarchy_folder(flags, context);
   if (is_tfree_checkpoint(flags.source)) return import_tfree_folder(flags, context);
   const LlamaImport import = import_llama(flags.source, flags.out, flags.options);
   context.output.record(record_of(import.model->settings(), *import.model, flags.out)
@@ -56,7 +71,10 @@ CommandDefinition import_command() {
           "*.model. It becomes a model of family token with float32 weights. A folder with transformer/transformer.pt "
           "and the configurations beside it is a T-Free checkpoint and becomes a model of family tfree; its pickles "
           "are "
-          "read as data, nothing in them is executed. What cannot be carried over is refused by "
+          "read as data, nothing in them is executed. A config.json with arch_layout beside one *.pt is an H-Net, one "
+          "with d_model and n_layer (or model_type mamba, mamba2) beside pytorch_model.bin or safetensors a Mamba; "
+          "over "
+          "256 symbols they read bytes. What cannot be carried over is refused by "
           "name. The folder appears when everything is written, or not at all."};
   command.options.positional("SOURCE", flags->source,
                              {.help = "folder of the checkpoint", .completes = Completes::kFolder, .required = true});

@@ -11,8 +11,7 @@
 #include "cli/model_argument.h"
 #include "corpus/corpus.h"
 #include "evaluate/speed.h"
-#include "model/level.h"
-#include "model/transformer.h"
+#include "model/weights.h"
 
 namespace verbatim {
 namespace {
@@ -47,33 +46,59 @@ int64_t count(const torch::nn::Module& module) {
   return total;
 }
 
-std::string describe_stack(const StackSettings& stack, int64_t layers) {
-  std::string text =
-      fmt::format("{} layer{}, width {}, {} heads", layers, layers == 1 ? "" : "s", stack.width, stack.heads);
+// "mmmT" to "3 Mamba-2, 1 attention with MLP".
+std::string describe_layers(const std::string& kinds) {
+  std::string text;
+  for (size_t first = 0; first < kinds.size();) {
+    const size_t end = std::min(kinds.find_first_not_of(kinds[first], first), kinds.size());
+    const char kind = static_cast<char>(std::tolower(kinds[first]));
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", end - first,
+                        kind == 't'   ? "attention"
+                        : kind == 'm' ? "Mamba-2"
+                                      : "Mamba-1");
+    if (kind != kinds[first] && kind != 't') text += " with MLP";
+    if (kind == kinds[first] && kind == 't') text += " without MLP";
+    first = end;
+  }
+  return text.empty() ? "no layers" : text;
+}
+
+std::string describe_stack(const StackSettings& stack, const std::string& kinds) {
+  std::string text = fmt::format("{}, width {}", describe_layers(kinds), stack.width);
+  const bool has_attention = kinds.find_first_of("tT") != std::string::npos;
+  const bool has_mlp = kinds.find_first_of("TMS") != std::string::npos;
+  if (kinds.find_first_of("mMsS") != std::string::npos)
+    text += fmt::format(", {} channels with {} states", stack.expand * stack.width, stack.state);
+  if (has_mlp) text += fmt::format(", hidden {}", stack.hidden);
+  if (!has_attention) return text;
+  text += fmt::format(", {} heads", stack.heads);
   if (stack.key_value_heads != stack.heads) text += fmt::format(" ({} for keys and values)", stack.key_value_heads);
-  text += fmt::format(" of {}, hidden {}", stack.head_width, stack.hidden);
+  text += fmt::format(" of {}", stack.head_width);
   text += stack.window > 0 ? fmt::format(", sees {} rows", stack.window) : std::string(", sees all rows");
   return text;
 }
 
 void add_backbone(const std::string& name, const BackboneSettings& settings, const torch::nn::Module& module, int depth,
                   std::vector<Part>& parts) {
-  if (settings.kind == "transformer") {
-    parts.push_back(
-        {name, "transformer: " + describe_stack(settings.stack, settings.stack.layers), count(module), depth});
+  if (!settings.is_level()) {
+    parts.push_back({name, fmt::format("{}: {}", settings.kind, describe_stack(settings.stack, settings.layer_kinds())),
+                     count(module), depth});
     return;
   }
   parts.push_back({name,
-                   fmt::format("level: boundary {}, pool {}, upsample {}, width {}", settings.boundary, settings.pool,
-                               settings.upsample, settings.width()),
+                   settings.learns_boundaries()
+                       ? fmt::format("level: learned boundaries, target {:g} rows per patch, width {}", settings.target,
+                                     settings.width())
+                       : fmt::format("level: boundary {}, pool {}, upsample {}, width {}", settings.boundary,
+                                     settings.pool, settings.upsample, settings.width()),
                    count(module), depth});
   int64_t own = count(module);
   for (const auto& child : module.named_children()) {
     const int64_t parameters = count(*child.value());
     if (child.key() == "before") {
-      parts.push_back({"before", describe_stack(settings.stack, settings.layers_before), parameters, depth + 1});
+      parts.push_back({"before", describe_stack(settings.stack, settings.kinds_before()), parameters, depth + 1});
     } else if (child.key() == "after") {
-      parts.push_back({"after", describe_stack(settings.stack, settings.layers_after), parameters, depth + 1});
+      parts.push_back({"after", describe_stack(settings.stack, settings.kinds_after()), parameters, depth + 1});
     } else if (child.key() == "inner") {
       add_backbone("inner", settings.inner.front(), *child.value(), depth + 1, parts);
     } else {
@@ -102,39 +127,21 @@ std::vector<Part> parts_of(LanguageModel& model) {
   return parts;
 }
 
-// Floats that a layer keeps for the backward pass, for each row: both norms' inputs and outputs, queries, keys and
-// values, the attention's result, gate, up and their product.
-double saved_floats(const StackSettings& stack, int64_t layers) {
-  const auto heads = static_cast<double>(stack.heads * stack.head_width);
-  const auto keys = static_cast<double>(stack.key_value_heads * stack.head_width);
-  return static_cast<double>(layers) *
-         (4.0 * static_cast<double>(stack.width) + 2 * heads + 2 * keys + 3.0 * static_cast<double>(stack.hidden));
-}
-
 struct Sizes {
   double saved_bytes = 0;        // activations of one byte of text in training, float32
   double cache_bytes = 0;        // keys and values that one byte of text leaves behind (without windows)
-  double fixed_cache_bytes = 0;  // the most that windows hold
+  double fixed_cache_bytes = 0;  // the most that windows hold, and states of state-space layers
 };
 
-void add_sizes(const BackboneSettings& settings, const Backbone& backbone, double rows_per_byte, const Rows& rows,
-               Sizes& sizes) {
-  const bool is_level = settings.kind == "level";
-  const int64_t layers = is_level ? settings.layers_before + settings.layers_after : settings.stack.layers;
-  sizes.saved_bytes +=
-      rows_per_byte * 4 * (saved_floats(settings.stack, layers) + 4.0 * static_cast<double>(settings.width()));
-  const double row_bytes =
-      4.0 * 2.0 * static_cast<double>(settings.stack.key_value_heads * settings.stack.head_width * layers);
-  if (settings.stack.window > 0) {
-    sizes.fixed_cache_bytes += row_bytes * static_cast<double>(settings.stack.window);
-  } else {
-    sizes.cache_bytes += row_bytes * rows_per_byte;
-  }
-  if (!is_level) return;
-  const auto& level = dynamic_cast<const Level&>(backbone);
-  const Rows inner = find_patches(level.boundary(), rows).inner;
-  add_sizes(settings.inner.front(), level.inner(),
-            rows_per_byte * static_cast<double>(inner.count()) / static_cast<double>(rows.count()), inner, sizes);
+void add_sizes(const Backbone& backbone, double rows_per_byte, const Rows& rows, Sizes& sizes) {
+  const StackMemory memory = backbone.memory();
+  sizes.saved_bytes += rows_per_byte * 4 * memory.saved_per_row;
+  sizes.cache_bytes += rows_per_byte * 4 * memory.floats_per_row;
+  sizes.fixed_cache_bytes += 4 * memory.floats_per_stream;
+  if (backbone.inner() == nullptr) return;
+  const Rows inner = backbone.inner_rows(rows);
+  add_sizes(*backbone.inner(), rows_per_byte * static_cast<double>(inner.count()) / static_cast<double>(rows.count()),
+            inner, sizes);
 }
 
 int run_inspect(const InspectFlags& flags, CommandContext& context) {
@@ -160,8 +167,7 @@ int run_inspect(const InspectFlags& flags, CommandContext& context) {
   const auto bytes = static_cast<double>(text.size());
   const BackboneCost cost = model.cost(batch);
   Sizes sizes;
-  add_sizes(model.settings().backbone, model.backbone(), static_cast<double>(batch.rows()) / bytes, Rows::of(batch),
-            sizes);
+  add_sizes(model.backbone(), static_cast<double>(batch.rows()) / bytes, Rows::of(batch), sizes);
 
   const auto parameters = static_cast<double>(model.parameter_count());
   const double weights = 4 * parameters;

@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 #include "model/model_folder.h"
-#include "model/transformer.h"
+#include "model/weights.h"
+#include "pretrained/hierarchy_checkpoint.h"
 #include "settings/settings_tree.h"
 #include "train/run_settings.h"
 
@@ -67,6 +68,12 @@ ModelArgument open_model_or_config(const fs::path& path, const std::vector<std::
 }
 
 ModelArgument open_model_or_shapes(const fs::path& path, const std::vector<std::string>& overrides) {
+  if (path.extension() == ".json") {
+    const ShapesOnly shapes_only;
+    ModelArgument argument;
+    argument.model = LanguageModel::create(hierarchy_settings(path), /*seed=*/0, ".");
+    return argument;
+  }
   if (path.extension() != ".toml") return open_model_or_config(path, overrides);
   const ShapesOnly shapes_only;
   return open_model_or_config(path, overrides);

@@ -106,9 +106,10 @@ std::string step_line(const StepReport& report) {
   const std::string loss = report.is_likelihood ? fmt::format("{:.3f} bits/byte (average {:.3f})", report.bits_per_byte,
                                                               report.average_bits_per_byte)
                                                 : fmt::format("loss {:.4f}", report.loss_per_position);
-  return fmt::format("step {}  {}  {}  lr {:.1e}  norm {:.2f}  data wait {:.1f} %", report.step, loss,
+  return fmt::format("step {}  {}  {}  lr {:.1e}  norm {:.2f}  data wait {:.1f} %{}{}", report.step, loss,
                      format_rate(report.bytes_per_second), report.learning_rate, report.gradient_norm,
-                     100 * report.data_seconds / std::max(report.step_seconds, 1e-9));
+                     100 * report.data_seconds / std::max(report.step_seconds, 1e-9),
+                     report.boundaries.empty() ? "" : "  ", report.boundaries);
 }
 
 // Batches are made ahead; a step that waits for them more than this wants more data.threads.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -38,9 +39,11 @@ class WindowScorer {
  public:
   static constexpr uint64_t kEnd = ~uint64_t{0};
   using OnNats = std::function<void(uint64_t position, double nats)>;
+  // What a level (0 the outermost) said of the row that predicts a position, or the end.
+  using OnBoundary = std::function<void(size_t level, uint64_t predicted, float probability, bool learned)>;
 
-  WindowScorer(LanguageModel& model, const LikelihoodOptions& options, OnNats on_nats)
-      : model_(model), options_(options), on_nats_(std::move(on_nats)) {}
+  WindowScorer(LanguageModel& model, const LikelihoodOptions& options, OnNats on_nats, OnBoundary on_boundary = {})
+      : model_(model), options_(options), on_nats_(std::move(on_nats)), on_boundary_(std::move(on_boundary)) {}
 
   [[nodiscard]] double nats_total() const { return nats_total_; }
   [[nodiscard]] double nats_ends() const { return nats_ends_; }
@@ -71,8 +74,10 @@ class WindowScorer {
  private:
   void score() {
     if (options_.interrupted != nullptr && options_.interrupted->load()) throw EvaluationStopped();
-    const ForwardOptions forward{.compute_type =
-                                     options_.precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat};
+    ForwardNotes notes;
+    const ForwardOptions forward{
+        .compute_type = options_.precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat,
+        .notes = on_boundary_ ? &notes : nullptr};
     torch::NoGradGuard no_grad;
     const at::Tensor nats_N = model_.nats(batch_, forward).to(at::kCPU).to(at::kFloat).contiguous();
     const auto* nats = nats_N.data_ptr<float>();
@@ -81,15 +86,36 @@ class WindowScorer {
       if (predicted_[row] == kEnd) nats_ends_ += static_cast<double>(nats[row]);
       if (on_nats_ && batch_.targets[row] != -1) on_nats_(predicted_[row], static_cast<double>(nats[row]));
     }
+    if (on_boundary_) tell_boundaries(notes);
     scored_bytes_ += batch_.scored_bytes;
     if (options_.on_progress && scored_bytes_ > 0) {
       options_.on_progress(scored_bytes_, nats_total_ / std::numbers::ln2 / static_cast<double>(scored_bytes_));
     }
   }
 
+  // Rows of context are told by the window that scores them.
+  void tell_boundaries(const ForwardNotes& notes) const {
+    std::vector<int64_t> row_here(static_cast<size_t>(batch_.rows()));  // batch row of each row of the level
+    std::iota(row_here.begin(), row_here.end(), 0);
+    for (size_t l = 0; l < notes.levels.size(); ++l) {
+      const LevelNotes& level = notes.levels[l];
+      std::vector<int64_t> inside;
+      for (size_t r = 0; r < level.boundary.size(); ++r) {
+        const int64_t row = row_here[r];
+        if (level.boundary[r] != 0) inside.push_back(row);
+        if (batch_.targets[row] == -1) continue;
+        const bool learned = !level.probability.empty();
+        on_boundary_(l, predicted_[row], learned ? level.probability[r] : static_cast<float>(level.boundary[r]),
+                     learned);
+      }
+      row_here = std::move(inside);
+    }
+  }
+
   LanguageModel& model_;
   const LikelihoodOptions& options_;
   OnNats on_nats_;
+  OnBoundary on_boundary_;
   PositionBatch batch_;
   std::vector<uint64_t> predicted_;  // [N] position that each row predicts
   size_t batched_bytes_ = 0;
@@ -240,19 +266,37 @@ PositionNats score_positions(LanguageModel& model, std::string_view document, co
   check(options);
   PositionNats result;
   std::vector<std::pair<uint64_t, double>> scored;
-  WindowScorer scorer(model, options, [&](uint64_t position, double nats) {
+  const auto on_nats = [&](uint64_t position, double nats) {
     if (position == WindowScorer::kEnd) {
       result.end_nats = nats;
     } else {
       scored.emplace_back(position, nats);
     }
-  });
+  };
+  struct Boundary {
+    size_t level;
+    uint64_t predicted;
+    float probability;
+  };
+  std::vector<Boundary> boundaries;
+  const auto on_boundary = [&](size_t level, uint64_t predicted, float probability, bool learned) {
+    if (result.levels.size() <= level) result.levels.resize(level + 1);
+    result.levels[level].begins_patch = learned;
+    boundaries.push_back({level, predicted, probability});
+  };
+  WindowScorer scorer(model, options, on_nats, on_boundary);
   score_document(model.segmenter(), document, DocumentEnd::kScored, options, scorer, [&](const Positions& more) {
     append(result.positions, more, result.positions.ends.empty() ? 0 : result.positions.ends.back());
   });
   scorer.flush();
   result.nats.resize(result.positions.size());
   for (const auto& [position, nats] : scored) result.nats.at(position) = nats;
+  for (LevelBoundaries& level : result.levels) level.probability.assign(result.positions.size(), -1.0F);
+  for (const Boundary& boundary : boundaries) {
+    // A row reads the position before the one that it predicts; the start row reads none.
+    const uint64_t predicted = boundary.predicted == WindowScorer::kEnd ? result.positions.size() : boundary.predicted;
+    if (predicted > 0) result.levels[boundary.level].probability.at(predicted - 1) = boundary.probability;
+  }
   return result;
 }
 

@@ -61,11 +61,21 @@ using DocumentAt = std::function<std::string_view(uint64_t index)>;
 [[nodiscard]] LikelihoodResult evaluate_likelihood(LanguageModel& model, const DocumentSource& documents,
                                                    const LikelihoodOptions& options);
 
+// What a level made of a document's positions while it was scored.
+struct LevelBoundaries {
+  // [positions] probability of a boundary, -1 where the level had no row: a patch of the level outside it went on
+  // there.
+  std::vector<float> probability;
+  // Levels that learn begin a patch with the position of a boundary, those with a rule end one there.
+  bool begins_patch = false;
+};
+
 // The nats of each position of one document, and of its end, scored as above. In the order of segmentation.
 struct PositionNats {
   Positions positions;
   std::vector<double> nats;  // [positions]
   double end_nats = 0;
+  std::vector<LevelBoundaries> levels;  // outermost first
 };
 [[nodiscard]] PositionNats score_positions(LanguageModel& model, std::string_view document,
                                            const LikelihoodOptions& options);

@@ -4,76 +4,97 @@
 #include <numbers>
 
 #include "base/error.h"
-#include "model/boundaries.h"
-#include "model/level.h"
 
 namespace verbatim {
 
 namespace {
 
-const Level* level_of(const Backbone& backbone) { return dynamic_cast<const Level*>(&backbone); }
+bool learns_boundaries(const Backbone& backbone) {
+  for (const Backbone* level = &backbone; level != nullptr; level = level->inner()) {
+    if (level->learns_boundaries()) return true;
+  }
+  return false;
+}
 
-Rows rows_of(LanguageModel& model, std::string_view document, const Positions& positions) {
+// The rows of all levels tile the text: each inner row ends where the outer row that closed it does.
+std::vector<LevelBoundaries> boundaries_by_rule(LanguageModel& model, std::string_view document,
+                                                const Positions& positions) {
   PositionBatch batch;
   append_positions(batch, model.segmenter(), positions, document,
                    {.end = positions.size(), .start_row = true, .end_target = true});
-  return Rows::of(batch);
+  std::vector<LevelBoundaries> levels;
+  std::vector<float> has_row(positions.size(), 1.0F);
+  Rows rows = Rows::of(batch);
+  for (const Backbone* level = &model.backbone(); level->inner() != nullptr; level = level->inner()) {
+    rows = level->inner_rows(rows);
+    LevelBoundaries boundaries{.probability = std::vector<float>(positions.size(), -1.0F), .begins_patch = false};
+    size_t row = 0;
+    for (size_t i = 0; i < positions.size(); ++i) {
+      if (has_row[i] == 0) continue;
+      while (row < rows.ends.size() && rows.ends[row] < positions.ends[i]) ++row;
+      boundaries.probability[i] = row < rows.ends.size() && rows.ends[row] == positions.ends[i] ? 1.0F : 0.0F;
+      has_row[i] = boundaries.probability[i];
+    }
+    levels.push_back(std::move(boundaries));
+  }
+  return levels;
 }
 
 }  // namespace
 
 int64_t count_levels(const Backbone& backbone) {
-  const Level* level = level_of(backbone);
-  return level == nullptr ? 0 : 1 + count_levels(level->inner());
+  return backbone.inner() == nullptr ? 0 : 1 + count_levels(*backbone.inner());
+}
+
+std::vector<LevelBoundaries> report_boundaries(LanguageModel& model, std::string_view document,
+                                               const Positions& positions, const PositionNats* scored) {
+  if (!learns_boundaries(model.backbone())) return boundaries_by_rule(model, document, positions);
+  if (scored == nullptr) {
+    throw_input(
+        "this model learns where its patches begin; that needs the weights of a trained model, not settings alone");
+  }
+  if (!positions.ends.empty()) return scored->levels;
+  return std::vector<LevelBoundaries>(static_cast<size_t>(count_levels(model.backbone())));
 }
 
 std::vector<TextPart> report_positions(LanguageModel& model, std::string_view document, const Positions& positions,
-                                       const std::vector<double>* nats) {
+                                       const PositionNats* scored) {
+  const std::vector<LevelBoundaries> levels = report_boundaries(model, document, positions, scored);
   std::vector<TextPart> parts(positions.size());
   for (size_t i = 0; i < parts.size(); ++i) {
     parts[i].start = positions.begin(i);
     parts[i].end = positions.ends[i];
     parts[i].ids = positions.ids_of(i);
-    if (nats != nullptr) parts[i].bits = (*nats)[i] / std::numbers::ln2;
-  }
-  if (const Level* level = level_of(model.backbone())) {
-    for (TextPart& part : parts) part.boundary_probability = 0.0;
-    const Patches patches = find_patches(level->boundary(), rows_of(model, document, positions));
-    for (const int64_t row : patches.boundary_row) {
-      if (row > 0)
-        parts[static_cast<size_t>(row) - 1].boundary_probability = 1.0;  // row 0 is the start of the document
-    }
+    if (scored != nullptr) parts[i].bits = scored->nats[i] / std::numbers::ln2;
+    if (!levels.empty()) parts[i].boundary_probability = static_cast<double>(levels.front().probability[i]);
   }
   return parts;
 }
 
 std::vector<TextPart> report_patches(LanguageModel& model, std::string_view document, const Positions& positions,
-                                     const std::vector<double>* nats, int64_t level) {
+                                     const PositionNats* scored, int64_t level) {
   const int64_t levels = count_levels(model.backbone());
   if (level < 1 || level > levels) {
     throw_input("level {} does not exist: this model has {}", level,
                 levels == 0 ? std::string("no levels of patches") : fmt::format("levels 1 to {}", levels));
   }
-  Rows rows = rows_of(model, document, positions);
-  const Backbone* backbone = &model.backbone();
-  for (int64_t l = 0; l < level; ++l) {
-    const Level& here = *level_of(*backbone);
-    rows = find_patches(here.boundary(), rows).inner;
-    backbone = &here.inner();
-  }
+  const LevelBoundaries boundaries =
+      report_boundaries(model, document, positions, scored).at(static_cast<size_t>(level - 1));
   std::vector<TextPart> parts;
   size_t position = 0;
   const auto add = [&](uint64_t end) {
     const uint64_t start = parts.empty() ? 0 : parts.back().end;
-    if (end == start) return;  // the start of the document closes a patch without bytes
+    if (end == start) return;
     TextPart part{.start = start, .end = end, .ids = {}};
-    if (nats != nullptr) part.bits = 0;
+    if (scored != nullptr) part.bits = 0;
     for (; position < positions.size() && positions.ends[position] <= end; ++position) {
-      if (nats != nullptr) *part.bits += (*nats)[position] / std::numbers::ln2;
+      if (scored != nullptr) *part.bits += scored->nats[position] / std::numbers::ln2;
     }
     parts.push_back(std::move(part));
   };
-  for (const uint32_t end : rows.ends) add(end);
+  for (size_t i = 0; i < boundaries.probability.size(); ++i) {
+    if (boundaries.probability[i] > 0.5F) add(boundaries.begins_patch ? positions.begin(i) : positions.ends[i]);
+  }
   add(document.size());
   return parts;
 }

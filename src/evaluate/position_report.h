@@ -21,15 +21,21 @@ struct TextPart {
 // How many levels of patches a backbone nests; 0 for a plain transformer.
 [[nodiscard]] int64_t count_levels(const Backbone& backbone);
 
-// The positions of a document, each with its bits when `nats` are given, and with the probability that it closes a
-// patch when the backbone has levels (1 or 0 for rules that are certain).
+// The positions of a document, each with its bits when it was scored, and with the probability of a boundary of the
+// first level there (1 or 0 for rules that are certain). Throws InputError for levels that learn their boundaries when
+// the document was not scored.
 [[nodiscard]] std::vector<TextPart> report_positions(LanguageModel& model, std::string_view document,
-                                                     const Positions& positions, const std::vector<double>* nats);
+                                                     const Positions& positions, const PositionNats* scored);
 
 // The patches of a level, 1 for the first one. The last part may still be open when the document ends. Throws
 // InputError for a level that the model does not have.
 [[nodiscard]] std::vector<TextPart> report_patches(LanguageModel& model, std::string_view document,
-                                                   const Positions& positions, const std::vector<double>* nats,
+                                                   const Positions& positions, const PositionNats* scored,
                                                    int64_t level);
+
+// Boundaries of all levels at the positions of a document: what the scoring saw for levels that learn them, else what
+// the rules say.
+[[nodiscard]] std::vector<LevelBoundaries> report_boundaries(LanguageModel& model, std::string_view document,
+                                                             const Positions& positions, const PositionNats* scored);
 
 }  // namespace verbatim

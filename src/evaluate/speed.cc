@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "generate/sampler.h"
 #include "model/boundaries.h"
-#include "model/level.h"
 
 namespace verbatim {
 
@@ -29,10 +28,9 @@ std::vector<double> row_shares(LanguageModel& model, std::string_view text) {
   const auto total = static_cast<double>(rows.count());
   std::vector<double> shares{1.0};
   const Backbone* backbone = &model.backbone();
-  while (const auto* level = dynamic_cast<const Level*>(backbone)) {
-    rows = find_patches(level->boundary(), rows).inner;
+  for (; backbone->inner() != nullptr; backbone = backbone->inner()) {
+    rows = backbone->inner_rows(rows);
     shares.push_back(static_cast<double>(rows.count()) / total);
-    backbone = &level->inner();
   }
   return shares;
 }

@@ -66,10 +66,10 @@ void end_stream(Stream& stream, GeneratedText& text, FinishReason reason) {
   text.finish = reason;
 }
 
-// Chooses the next position of a stream and shows its bytes. Returns its ids, or none when the stream has ended.
-std::vector<int32_t> choose_next(LanguageModel& model, Stream& stream, GeneratedText& text, size_t sample,
-                                 const GenerateOptions& options) {
-  NextPosition next = model.choose(stream.state, stream.sampler);
+// Takes what was chosen as the next position of a stream and shows its bytes. Returns its ids, or none when the stream
+// has ended.
+std::vector<int32_t> take_next(LanguageModel& model, NextPosition next, Stream& stream, GeneratedText& text,
+                               size_t sample, const GenerateOptions& options) {
   ++text.positions;
   if (next.ends_document) {
     show(options, sample, stream.out.finish());
@@ -91,6 +91,62 @@ std::vector<int32_t> choose_next(LanguageModel& model, Stream& stream, Generated
   return std::move(next.ids);
 }
 
+bool is_full(const Stream& stream, const GenerateOptions& options) {
+  return options.context_bytes > 0 && stream.context.size() >= static_cast<size_t>(options.context_bytes);
+}
+
+// Writes one text with guesses. Few rows cost little more than one: the weights are read once, and each row is computed
+// as it would be alone, so that the choices are the same.
+void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& result, const GenerateOptions& options) {
+  constexpr size_t kRows = 7;        // read in one pass
+  constexpr size_t kLeastGuess = 3;  // else the chosen bytes are read first
+  GeneratedText& text = result.texts.front();
+  Draft& draft = *options.draft;
+  const int64_t width = model.backbone().width();
+  std::vector<int32_t> chosen;  // and not yet read into the state
+  const auto stop_asked = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
+  const auto take = [&](std::span<const float> row_D) {
+    std::vector<int32_t> ids =
+        take_next(model, model.choose(row_D, stream.state, stream.sampler), stream, text, 0, options);
+    if (stream.done) return;
+    chosen.insert(chosen.end(), ids.begin(), ids.end());
+    draft.read(model.bytes_of(stream.state, ids));
+  };
+  take(stream.state.newest_D);
+  while (!stream.done && !stop_asked()) {
+    if (is_full(stream, options)) {
+      stream.state = read_last_half(model, stream.context, options.context_bytes);
+      chosen.clear();
+      take(stream.state.newest_D);
+      continue;
+    }
+    if (chosen.size() + kLeastGuess > kRows) {
+      (void)model.read_each(stream.state, std::span(chosen).first(chosen.size() - 1));
+      chosen.erase(chosen.begin(), chosen.end() - 1);
+      ++result.passes;
+    }
+    const std::string guess = draft.propose(kRows - chosen.size());
+    std::vector<int32_t> rows = chosen;
+    for (const char byte : guess) rows.push_back(static_cast<uint8_t>(byte));
+    StreamState ahead = stream.state;
+    const std::vector<float> rows_RD = model.read_each(ahead, rows);
+    ++result.passes;
+    result.guessed += static_cast<int64_t>(guess.size());
+    size_t row = chosen.size() - 1;
+    bool right = true;
+    while (right && !stream.done && !is_full(stream, options) && row < rows.size()) {
+      take(std::span(rows_RD).subspan(row * static_cast<size_t>(width), static_cast<size_t>(width)));
+      ++row;
+      right = !stream.done && row < rows.size() && chosen.back() == rows[row];
+      if (right) ++result.kept;
+    }
+    if (row == rows.size() && !stream.done) {
+      stream.state = std::move(ahead);
+      chosen.erase(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(rows.size()));
+    }
+  }
+}
+
 }  // namespace
 
 GenerateResult generate(LanguageModel& model, const std::vector<std::string>& prompts, const GenerateOptions& options) {
@@ -101,6 +157,12 @@ GenerateResult generate(LanguageModel& model, const std::vector<std::string>& pr
   constexpr int64_t kLeastContext = 16;
   if (options.context_bytes != 0 && options.context_bytes < kLeastContext) {
     throw_input("the context is {} bytes, must be {} or more, or 0 for no limit", options.context_bytes, kLeastContext);
+  }
+  if (options.draft != nullptr && (prompts.size() != 1 || options.samples != 1)) {
+    throw_input("a draft works for one text at a time, {} were asked for", prompts.size() * options.samples);
+  }
+  if (options.draft != nullptr && !reads_bytes(model)) {
+    throw_input("a draft guesses bytes; this model of family {} does not read bytes", model.settings().family);
   }
 
   GenerateResult result;
@@ -124,15 +186,20 @@ GenerateResult generate(LanguageModel& model, const std::vector<std::string>& pr
   std::vector<StreamState*> states;
   std::vector<std::vector<int32_t>> ids;
   const auto stop_asked = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
-  do {
+  if (options.draft != nullptr) {
+    options.draft->read(prompts.front());
+    write_with_draft(model, streams.front(), result, options);
+  }
+  while (options.draft == nullptr && !stop_asked()) {
     states.clear();
     ids.clear();
     for (size_t s = 0; s < streams.size() && !stop_asked(); ++s) {
       Stream& stream = streams[s];
       if (stream.done) continue;
-      std::vector<int32_t> chosen = choose_next(model, stream, result.texts[s], s, options);
+      std::vector<int32_t> chosen =
+          take_next(model, model.choose(stream.state, stream.sampler), stream, result.texts[s], s, options);
       if (stream.done) continue;
-      if (options.context_bytes > 0 && stream.context.size() >= static_cast<size_t>(options.context_bytes)) {
+      if (is_full(stream, options)) {
         stream.state = read_last_half(model, stream.context, options.context_bytes);
         states.push_back(nullptr);
         continue;
@@ -142,9 +209,12 @@ GenerateResult generate(LanguageModel& model, const std::vector<std::string>& pr
     }
     const bool going_on = !states.empty();
     std::erase(states, nullptr);
-    if (!states.empty()) model.read_positions(states, ids);
+    if (!states.empty()) {
+      model.read_positions(states, ids);
+      ++result.passes;
+    }
     if (!going_on) break;
-  } while (!stop_asked());
+  }
   result.seconds = seconds_since(start);
 
   for (size_t s = 0; s < streams.size(); ++s) {

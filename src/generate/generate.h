@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "generate/draft.h"
 #include "generate/sampler.h"
 #include "model/language_model.h"
 
@@ -25,6 +26,10 @@ struct GenerateOptions {
   // complete. Returns whether to go on with this sample. Joined, the pieces are the sample's text.
   std::function<bool(size_t sample, std::string_view bytes)> on_text = {};
   const std::atomic<bool>* interrupted = nullptr;  // set by others to end all samples early
+  // Speculative decoding (Leviathan et al. 2023, arXiv 2211.17192), for one sample of one prompt and models whose
+  // positions are bytes: guesses of the next bytes are read in one pass over the weights, and kept as far as the model
+  // chooses the same. The text is the one that comes without.
+  Draft* draft = nullptr;
 };
 
 enum class FinishReason {
@@ -49,6 +54,8 @@ struct GenerateResult {
   uint64_t bytes = 0;                // generated, of all texts
   double prompt_seconds = 0;         // reading the prompts
   double seconds = 0;                // generating
+  int64_t passes = 0;                // over the weights while generating
+  int64_t guessed = 0, kept = 0;     // bytes of the draft
   [[nodiscard]] double bytes_per_second() const { return seconds > 0 ? static_cast<double>(bytes) / seconds : 0; }
 };
 

@@ -10,36 +10,77 @@
 #include "model/backbone_settings.h"
 #include "model/rows.h"
 #include "nn/attention_cache.h"
+#include "nn/scan_state.h"
 
 namespace verbatim {
 
+// What a layer remembers of one stream: attention fills the first, state-space layers the second.
+struct LayerMemory {
+  nn::AttentionCache attention;
+  nn::ScanState scan;
+};
+
 // What a backbone remembers of one stream. A value: copying forks the generation, a server holds many.
 struct BackboneState {
-  std::vector<nn::AttentionCache> caches;  // one for each attention layer of this backbone
-  int64_t rows = 0;                        // rows read so far
-  uint16_t last_symbol = kStartSymbol;     // of the row before
-  std::vector<float> open_patch;           // Level: what pooling needs of the rows since the last boundary
+  std::vector<LayerMemory> layers;      // one for each layer of this backbone
+  int64_t rows = 0;                     // rows read so far
+  uint16_t last_symbol = kStartSymbol;  // of the row before
+  std::vector<float> open_patch;        // Level: what pooling needs of the rows since the last boundary
   int64_t open_rows = 0;
-  std::vector<float> above;          // Level: what the newest complete patch sends down
-  std::vector<BackboneState> inner;  // Level: one, the state of the inner backbone
+  uint8_t marks = 0;                 // levels: of the text since the last boundary
+  std::vector<float> last_query;     // LearnedLevel: the query of the row before
+  std::vector<float> above;          // levels: what the newest complete patch sends down
+  std::vector<BackboneState> inner;  // levels: one, the state of the inner backbone
+};
+
+// What a level says about a forward pass.
+struct LevelNotes {
+  std::vector<uint8_t> boundary;   // [N] 1 at the rows of this level where a boundary is
+  std::vector<float> probability;  // [N] of a boundary at each row; empty for levels that cut by rule
+  std::vector<uint32_t> ends;      // [N] byte offset in the sequence's text, just behind each row
+  std::vector<uint16_t> symbols;   // [N] last byte of each row
+  at::Tensor loss;                 // what the level adds to the training loss for each target; undefined: nothing
+  double target = 0;               // rows per patch that the level is trained towards; 0: none
+};
+
+// Filled by a forward pass when asked for: one entry for each level, the outermost first.
+struct ForwardNotes {
+  std::vector<LevelNotes> levels;
 };
 
 // How a forward pass computes. float64 exists for gradient checks.
 struct ForwardOptions {
   at::ScalarType compute_type = at::kFloat;  // type of activations between layers: float32 or bfloat16
   bool checkpoint_gradients = false;         // recompute layers in the backward pass instead of keeping activations
+  ForwardNotes* notes = nullptr;             // filled when given
 };
 
 // Rows that continue streams: row r belongs to stream[r]; rows of one stream stand in order.
 struct StreamRows {
   std::span<const int64_t> stream;    // [R] index into the states
   std::span<const uint16_t> symbols;  // [R] as in Rows
+  std::span<const uint8_t> marks;     // [R]
 };
 
 // Counted on the rows of a real batch, so that patches count at the rate at which they come.
 struct BackboneCost {
   double multiplications = 0;  // of weights and of attention
   double innermost_rows = 0;   // rows that the innermost backbone reads
+};
+
+// Memory of a stack of layers, in floats. Caches of a stream: for each row read, and once. For the backward pass: what
+// is kept for each row.
+struct StackMemory {
+  double floats_per_row = 0;
+  double floats_per_stream = 0;
+  double saved_per_row = 0;
+
+  StackMemory& operator+=(const StackMemory& other) {
+    floats_per_row += other.floats_per_row;
+    floats_per_stream += other.floats_per_stream;
+    saved_per_row += other.saved_per_row;
+    return *this;
+  }
 };
 
 // Vectors to vectors, causal: row i of the result depends on rows up to i of the same sequence. The same for all
@@ -57,9 +98,18 @@ class Backbone : public torch::nn::Module {
 
   // What a forward pass over these rows costs.
   [[nodiscard]] virtual BackboneCost cost(const Rows& rows) const = 0;
+  // Of the layers on the rows of this backbone; the inner backbone of a level not included.
+  [[nodiscard]] virtual StackMemory memory() const = 0;
+
+  // Levels: the backbone over patches, and the rows that it would read. Null and empty for others. Levels that learn
+  // their boundaries estimate the number of rows.
+  [[nodiscard]] virtual const Backbone* inner() const { return nullptr; }
+  [[nodiscard]] virtual Rows inner_rows(const Rows& /*rows*/) const { return {}; }
+  // Whether the boundaries of this level come from the model, not from a rule on the text.
+  [[nodiscard]] virtual bool learns_boundaries() const { return false; }
 };
 
-// Transformer or Level, as the settings say. `generator` draws the initial weights.
+// A stack of layers or a level, as the settings say. `generator` draws the initial weights.
 [[nodiscard]] std::shared_ptr<Backbone> make_backbone(const BackboneSettings& settings, at::Generator generator);
 
 }  // namespace verbatim

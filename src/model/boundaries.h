@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/backbone.h"
 #include "model/rows.h"
 
 namespace verbatim {
@@ -14,15 +15,20 @@ namespace verbatim {
 // boundary.
 //   fixed:N  rows 0, N, 2N, ... of the sequence (MEGABYTE)
 //   space    a row whose last byte is space-like when the byte before is not (SpaceByte, arXiv 2404.14408, section 3)
+//   word     the same, and at every end of a sentence or paragraph
+//   sentence, paragraph    where one ends (text/text_marks.h)
 class BoundaryRule {
  public:
   // Throws InputError for an unknown rule.
   [[nodiscard]] static BoundaryRule parse(std::string_view text, std::string_view where);
 
-  [[nodiscard]] bool closes(int64_t row, uint16_t previous_symbol, uint16_t symbol) const;
+  // marks: TextMarks of the row.
+  [[nodiscard]] bool closes(int64_t row, uint16_t previous_symbol, uint16_t symbol, uint8_t marks) const;
 
  private:
-  int64_t stride_ = 0;  // 0: space
+  int64_t stride_ = 0;  // 0: not by number
+  bool spaces_ = false;
+  uint8_t marks_ = 0;
 };
 
 // The boundaries of a whole batch, and what follows from them.
@@ -31,7 +37,11 @@ struct Patches {
   std::vector<int64_t> begin_row;     // [K] first row of each patch; the patch is [begin_row, boundary_row]
   std::vector<int64_t> newest;        // [N] patch that ended at or before each row
   Rows inner;                         // the patches as rows: one for each boundary
+
+  [[nodiscard]] LevelNotes notes(const Rows& rows) const;
 };
+// From the rows where boundaries are; the first row of every sequence must be one.
+[[nodiscard]] Patches patches_of(const std::vector<uint8_t>& boundary, const Rows& rows);
 [[nodiscard]] Patches find_patches(const BoundaryRule& rule, const Rows& rows);
 
 }  // namespace verbatim

@@ -44,6 +44,8 @@ class TextDecoder : public torch::nn::Module {
   }
   // Whether training_loss() is the nats, so that bits per byte can be read off it.
   [[nodiscard]] virtual bool trains_on_likelihood() const { return true; }
+  // Of a parameter of this decoder: times the rate of learning of the run.
+  [[nodiscard]] virtual double learning_rate_factor(std::string_view /*parameter*/) const { return 1; }
   // One choice from one row of the backbone's result, float32 on the CPU.
   [[nodiscard]] virtual NextPosition choose(std::span<const float> h_D, const DecoderState& state,
                                             Chooser& chooser) = 0;

@@ -36,13 +36,35 @@ at::Tensor LanguageModel::nats(const PositionBatch& batch, const ForwardOptions&
   return parts_.decoder->nats(forward(batch, options), batch);
 }
 
-at::Tensor LanguageModel::training_loss(const PositionBatch& batch, const ForwardOptions& options) {
-  return parts_.decoder->training_loss(forward(batch, options), batch);
+TrainingLoss LanguageModel::training_loss(const PositionBatch& batch, const ForwardOptions& options) {
+  ForwardNotes notes;
+  ForwardOptions noting = options;
+  noting.notes = &notes;
+  TrainingLoss loss{.rows_N = parts_.decoder->training_loss(forward(batch, noting), batch), .levels = {}, .notes = {}};
+  for (const LevelNotes& level : notes.levels) {
+    if (level.loss.defined()) loss.levels = loss.levels.defined() ? loss.levels + level.loss : level.loss;
+  }
+  loss.notes = std::move(notes.levels);
+  return loss;
 }
 
-void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch& rows,
-                            std::span<const int64_t> stream) {
-  if (stream.empty()) return;
+double LanguageModel::learning_rate_factor(std::string_view parameter) const {
+  constexpr std::string_view kBackbone = "backbone.", kInner = "inner.";
+  constexpr std::string_view kDecoder = "decoder.";
+  const std::vector<double> factors = settings_->backbone.learning_rate_factors();
+  if (parameter.starts_with(kDecoder))
+    return factors.front() * parts_.decoder->learning_rate_factor(parameter.substr(kDecoder.size()));
+  size_t depth = 0;
+  if (parameter.starts_with(kBackbone)) {
+    parameter.remove_prefix(kBackbone.size());
+    for (; parameter.starts_with(kInner); ++depth) parameter.remove_prefix(kInner.size());
+  }
+  return factors.at(std::min(depth, factors.size() - 1));
+}
+
+std::vector<float> LanguageModel::advance(std::span<StreamState*> states, const PositionBatch& rows,
+                                          std::span<const int64_t> stream) {
+  if (stream.empty()) return {};
   torch::NoGradGuard no_grad;
   const int64_t width = parts_.backbone->width();
   std::vector<float> x(stream.size() * static_cast<size_t>(width));
@@ -53,11 +75,14 @@ void LanguageModel::advance(std::span<StreamState*> states, const PositionBatch&
     backbone_states.push_back(&state->backbone);
   }
   parts_.encoder->encode_rows(rows, stream, encoder_states, x.data());
-  parts_.backbone->advance(x.data(), {stream, rows.symbols}, backbone_states);
+  std::vector<uint8_t> marks(stream.size());
+  for (size_t r = 0; r < stream.size(); ++r) marks[r] = states[stream[r]]->marks.read(rows.symbols[r]);
+  parts_.backbone->advance(x.data(), {stream, rows.symbols, marks}, backbone_states);
   for (size_t r = 0; r < stream.size(); ++r) {
     StreamState& state = *states[stream[r]];
     state.newest_D.assign(x.begin() + static_cast<int64_t>(r) * width, x.begin() + static_cast<int64_t>(r + 1) * width);
   }
+  return x;
 }
 
 StreamState LanguageModel::start(DocumentPart part) {
@@ -99,6 +124,23 @@ void LanguageModel::read(StreamState& state, std::string_view text) {
 void LanguageModel::read_position(StreamState& state, const std::vector<int32_t>& ids) {
   StreamState* pointer = &state;
   read_positions({&pointer, 1}, {ids});
+}
+
+std::vector<float> LanguageModel::read_each(StreamState& state, std::span<const int32_t> ids) {
+  PositionBatch batch;
+  StreamState* pointer = &state;
+  Positions positions;
+  std::string bytes;
+  for (const int32_t id : ids) {
+    bytes += bytes_of(state, {id});
+    positions.ends.push_back(static_cast<uint32_t>(bytes.size()));
+    positions.ids.push_back(id);
+  }
+  append_positions(batch, segmenter(), positions, bytes,
+                   {.end = positions.size(), .start_row = false, .end_target = false});
+  std::vector<float> rows_RD = advance({&pointer, 1}, batch, std::vector<int64_t>(ids.size(), 0));
+  for (const int32_t id : ids) note_position(state, {id});
+  return rows_RD;
 }
 
 void LanguageModel::read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids) {

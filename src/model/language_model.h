@@ -11,18 +11,27 @@
 
 #include "model/family.h"
 #include "model/positions.h"
+#include "text/text_marks.h"
 
 namespace verbatim {
 
 // One text being read or written. A value: copying forks it.
 struct StreamState {
   EncoderState encoder;
+  TextMarkReader marks;
   BackboneState backbone;
   std::vector<float> newest_D;      // the backbone's result for the newest row: what predicts the next position
   std::vector<int32_t> newest_ids;  // of the newest position
   DecoderState decoder;
   uint64_t positions = 0;  // positions read so far, the start row not counted
   bool from_document_start = true;
+};
+
+// What training lowers.
+struct TrainingLoss {
+  at::Tensor rows_N;  // of each row's prediction, 0 without a target; the nats unless the decoder has a loss of its own
+  at::Tensor levels;  // what levels with learned boundaries add for each target; undefined: nothing
+  std::vector<LevelNotes> notes;  // of each level, outermost first
 };
 
 // TextEncoder + Backbone + TextDecoder: bytes -> positions -> positions -> bytes.
@@ -47,8 +56,7 @@ class LanguageModel : public torch::nn::Module {
   [[nodiscard]] at::Tensor forward(const PositionBatch& batch, const ForwardOptions& options);
   // [N] nats of each row's target, 0 where it has none.
   [[nodiscard]] at::Tensor nats(const PositionBatch& batch, const ForwardOptions& options);
-  // [N] what training lowers, 0 for rows without a target; the nats unless the decoder has a loss of its own.
-  [[nodiscard]] at::Tensor training_loss(const PositionBatch& batch, const ForwardOptions& options);
+  [[nodiscard]] TrainingLoss training_loss(const PositionBatch& batch, const ForwardOptions& options);
 
   // A stream at the start of a document, its start symbol read; newest_D predicts the first position.
   // kLater: a stream that begins inside a document; nothing is read yet and newest_D is empty until read() has bytes.
@@ -58,14 +66,24 @@ class LanguageModel : public torch::nn::Module {
   void read(StreamState& state, std::string_view text);
   // Reads one position that was chosen.
   void read_position(StreamState& state, const std::vector<int32_t>& ids);
+  // Reads several positions of one id each, and returns what the backbone says of each row, [R, D]: what
+  // read_position() of one after the other leaves in newest_D. As one pass over the weights.
+  [[nodiscard]] std::vector<float> read_each(StreamState& state, std::span<const int32_t> ids);
   // The same for many streams at once: positions[s] goes to states[s].
   void read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids);
   // One choice of what comes next in this stream.
   [[nodiscard]] NextPosition choose(const StreamState& state, Chooser& chooser) const {
     return parts_.decoder->choose(state.newest_D, state.decoder, chooser);
   }
+  // The same from a row of read_each().
+  [[nodiscard]] NextPosition choose(std::span<const float> row_D, const StreamState& state, Chooser& chooser) const {
+    return parts_.decoder->choose(row_D, state.decoder, chooser);
+  }
   // The bytes that a chosen position stands for in this stream.
   [[nodiscard]] std::string bytes_of(const StreamState& state, const std::vector<int32_t>& ids) const;
+
+  // Of each parameter: times the rate of learning of the run. Inner levels of H-Net learn more slowly.
+  [[nodiscard]] double learning_rate_factor(std::string_view parameter) const;
 
   // Of a forward pass over the batch, the decoder included.
   [[nodiscard]] BackboneCost cost(const PositionBatch& batch) const;
@@ -78,7 +96,9 @@ class LanguageModel : public torch::nn::Module {
 
  private:
   void note_position(StreamState& state, std::vector<int32_t> ids) const;
-  void advance(std::span<StreamState*> states, const PositionBatch& rows, std::span<const int64_t> stream);
+  // Returns what the backbone says of each row, [R, D].
+  std::vector<float> advance(std::span<StreamState*> states, const PositionBatch& rows,
+                             std::span<const int64_t> stream);
 
   std::shared_ptr<ModelSettings> settings_;
   ModelParts parts_;

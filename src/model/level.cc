@@ -32,8 +32,8 @@ Level::Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, 
     : settings_(settings),
       boundary_(BoundaryRule::parse(settings.boundary, "backbone")),
       inner_(std::move(inner)),
-      before_(std::make_shared<TransformerStack>(settings.stack, settings.layers_before, generator)),
-      after_(std::make_shared<TransformerStack>(settings.stack, settings.layers_after, generator)) {
+      before_(std::make_shared<LayerStack>(settings.stack, settings.kinds_before(), generator)),
+      after_(std::make_shared<LayerStack>(settings.stack, settings.kinds_after(), generator)) {
   const int64_t D = settings_.width(), I = inner_->width(), q = settings_.patch_queries;
   const auto weight = [&](int64_t out, int64_t in, double scale = 1) {
     return initial_weight(out, in, scale / std::sqrt(static_cast<double>(in)), generator);
@@ -139,6 +139,7 @@ at::Tensor Level::upsample(const at::Tensor& h_ND, const at::Tensor& z_KI, const
 at::Tensor Level::forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) {
   const at::ScalarType type = x_ND.scalar_type() == at::kDouble ? at::kDouble : options.compute_type;
   const Patches patches = find_patches(boundary_, rows);
+  if (options.notes != nullptr) options.notes->levels.push_back(patches.notes(rows));
   const at::Tensor h_ND = before_->forward(x_ND, rows.sequences, options).sum();
   const at::Tensor patches_KI = pool(h_ND, patches, type);
   const at::Tensor z_KI = inner_->forward(patches_KI.to(x_ND.scalar_type()), patches.inner, options);
@@ -149,7 +150,7 @@ at::Tensor Level::forward(const at::Tensor& x_ND, const Rows& rows, const Forwar
 
 BackboneState Level::start() const {
   BackboneState state;
-  state.caches.resize(static_cast<size_t>(before_->layers() + after_->layers()));
+  state.layers.resize(static_cast<size_t>(before_->layers() + after_->layers()));
   state.inner.push_back(inner_->start());
   return state;
 }
@@ -224,10 +225,12 @@ void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState
   std::vector<int64_t> boundary_rows;
   std::vector<int64_t> inner_stream;
   std::vector<uint16_t> inner_symbols;
+  std::vector<uint8_t> inner_marks;
   std::vector<float> inner_x;
   for (int64_t r = 0; r < count; ++r) {
     BackboneState& state = *states[rows.stream[r]];
-    const bool closes = boundary_.closes(state.rows, state.last_symbol, rows.symbols[r]);
+    const bool closes = boundary_.closes(state.rows, state.last_symbol, rows.symbols[r], rows.marks[r]);
+    state.marks |= rows.marks[r];
     open_row(state, x_RD + r * D);
     ++state.rows;
     state.last_symbol = rows.symbols[r];
@@ -235,6 +238,8 @@ void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState
     boundary_rows.push_back(r);
     inner_stream.push_back(rows.stream[r]);
     inner_symbols.push_back(rows.symbols[r]);
+    inner_marks.push_back(state.marks);
+    state.marks = 0;
     inner_x.resize(inner_x.size() + I);
     pool_open_patch(state, inner_x.data() + inner_x.size() - I);
     state.open_patch.clear();
@@ -242,7 +247,7 @@ void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState
   }
   std::vector<BackboneState*> inner_states;
   for (BackboneState* state : states) inner_states.push_back(&state->inner.front());
-  if (!boundary_rows.empty()) inner_->advance(inner_x.data(), {inner_stream, inner_symbols}, inner_states);
+  if (!boundary_rows.empty()) inner_->advance(inner_x.data(), {inner_stream, inner_symbols, inner_marks}, inner_states);
 
   // What each closed patch sends down.
   const auto num_patches = static_cast<int64_t>(boundary_rows.size());
@@ -293,10 +298,11 @@ BackboneCost Level::cost(const Rows& rows) const {
   return cost;
 }
 
-std::shared_ptr<Backbone> make_backbone(const BackboneSettings& settings, at::Generator generator) {
-  if (settings.kind == "transformer") return std::make_shared<Transformer>(settings.stack, generator);
-  VERBATIM_ASSERT(settings.kind == "level" && settings.inner.size() == 1);
-  return std::make_shared<Level>(settings, make_backbone(settings.inner.front(), generator), generator);
+StackMemory Level::memory() const {
+  StackMemory memory = before_->memory();
+  memory += after_->memory();
+  memory.saved_per_row += 4 * static_cast<double>(settings_.width());
+  return memory;
 }
 
 }  // namespace verbatim

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "model/boundaries.h"
-#include "model/transformer.h"
+#include "model/layer_stack.h"
 
 namespace verbatim {
 
@@ -19,8 +19,9 @@ class Level final : public Backbone {
   void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) override;
   [[nodiscard]] BackboneCost cost(const Rows& rows) const override;
 
-  [[nodiscard]] const BoundaryRule& boundary() const { return boundary_; }
-  [[nodiscard]] const Backbone& inner() const { return *inner_; }
+  [[nodiscard]] StackMemory memory() const override;
+  [[nodiscard]] const Backbone* inner() const override { return inner_.get(); }
+  [[nodiscard]] Rows inner_rows(const Rows& rows) const override { return find_patches(boundary_, rows).inner; }
 
  private:
   [[nodiscard]] at::Tensor pool(const at::Tensor& h_ND, const Patches& patches, at::ScalarType type) const;
@@ -34,8 +35,8 @@ class Level final : public Backbone {
   BackboneSettings settings_;
   BoundaryRule boundary_;
   std::shared_ptr<Backbone> inner_;
-  std::shared_ptr<TransformerStack> before_;
-  std::shared_ptr<TransformerStack> after_;
+  std::shared_ptr<LayerStack> before_;
+  std::shared_ptr<LayerStack> after_;
   at::Tensor norm_;       // [D] closing norm
   at::Tensor pool_norm_;  // [D] before the projection to the inner width
   at::Tensor down_;       // [I, D] or [I, q D]

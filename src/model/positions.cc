@@ -59,7 +59,7 @@ void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Po
     add_row(batch, positions.ids.data() + id_begin, id_count, sets, symbol, byte_end);
   }
   if (batch.symbols.size() == first_row) return;
-  if (span.end_target) {
+  if (span.end_target && (sets || segmenter.end_id() >= 0)) {
     batch.targets.back() = sets ? kEndTarget : segmenter.end_id();
     ++batch.scored_ends;
   }

@@ -49,6 +49,7 @@ class Segmenter {
   // The ids read before the first position of a document (one, unless sets()), and the id predicted after its last one
   // (not used with sets(): the target is then kEndTarget).
   [[nodiscard]] virtual std::vector<int32_t> start_ids() const = 0;
+  // -1: documents have no end; nothing is predicted there.
   [[nodiscard]] virtual int32_t end_id() const = 0;
   [[nodiscard]] virtual bool lossless() const = 0;
   // The texts of a vocabulary that was learnt before the model, one for each id that stands for text; empty where there

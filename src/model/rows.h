@@ -14,6 +14,7 @@ struct Rows {
   nn::Sequences sequences;
   std::vector<uint16_t> symbols;  // [N] last byte of each row, or kStartSymbol
   std::vector<uint32_t> ends;     // [N] byte offset in the sequence's text, just behind the row
+  std::vector<uint8_t> marks;     // [N] TextMarks since the row before
 
   [[nodiscard]] static Rows of(const PositionBatch& batch);
   [[nodiscard]] int64_t count() const { return sequences.rows(); }

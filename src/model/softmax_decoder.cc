@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "model/transformer.h"
+#include "model/weights.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
 

@@ -15,7 +15,7 @@ class SoftmaxDecoder final : public TextDecoder {
  public:
   struct Options {
     int64_t symbols = 257;
-    int64_t end_id = 256;
+    int64_t end_id = 256;        // -1: none
     std::vector<int32_t> never;  // symbols that are never chosen: control ids and start symbols
     Likelihood likelihood = Likelihood::kExact;
   };

@@ -154,11 +154,11 @@ void rotate_heads(float* heads_Hd, int64_t heads, int64_t head_width, const floa
   }
 }
 
-void rotary_angles(int64_t position, double theta, int64_t head_width, float* cosine, float* sine) {
-  for (int64_t i = 0; i < head_width / 2; ++i) {
-    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
-    cosine[i] = static_cast<float>(std::cos(static_cast<double>(position) * frequency));
-    sine[i] = static_cast<float>(std::sin(static_cast<double>(position) * frequency));
+void rotary_angles(int64_t position, std::span<const double> frequencies, float* cosine, float* sine) {
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const double angle = static_cast<double>(position) * frequencies[i];
+    cosine[i] = static_cast<float>(std::cos(angle));
+    sine[i] = static_cast<float>(std::sin(angle));
   }
 }
 

@@ -32,8 +32,8 @@ void add_rows(float* x, const float* y, int64_t count);
 // d/2).
 void rotate_heads(float* heads_Hd, int64_t heads, int64_t head_width, const float* cosine, const float* sine);
 
-// Angles of row `position`: position * theta^(-2i/d).
-void rotary_angles(int64_t position, double theta, int64_t head_width, float* cosine, float* sine);
+// Angles of row `position`: cosine and sine of position * frequency[i], one for each pair of columns.
+void rotary_angles(int64_t position, std::span<const double> frequencies, float* cosine, float* sine);
 
 // Appends one row of keys and values [G, d] and attends with the queries [H, d] over what the window still holds
 // (window 0: everything). Writes [H, d].

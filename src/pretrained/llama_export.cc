@@ -49,8 +49,9 @@ struct ExportedTokenizer {
 ExportedTokenizer tokenizer_of(LanguageModel& model) {
   ModelSettings& settings = model.settings();
   if (settings.backbone.kind != "transformer") {
-    throw_input("the backbone is a {}; only models with a plain transformer can be exported in the Llama format",
-                settings.backbone.kind);
+    throw_input(
+        "the backbone is of kind \"{}\"; only models with a plain transformer can be exported in the Llama format",
+        settings.backbone.kind);
   }
   if (const auto* token = dynamic_cast<TokenEncoderSettings*>(settings.encoder.get())) {
     const Tokenizer& tokenizer = dynamic_cast<const TokenSegmenter&>(model.segmenter()).tokenizer();
@@ -60,7 +61,14 @@ ExportedTokenizer tokenizer_of(LanguageModel& model) {
     if (!byte->ngram_sizes.empty()) {
       throw_input("the model adds n-grams to its bytes (encoder.ngram_sizes), which the Llama format has no place for");
     }
-    return {"tokenizer.json", BpeTrainer({.vocabulary_size = kBoundaryId + 1}).train(), 0};
+    if (byte->table_rows() != 257 || byte->start_id != 256 || byte->end_id != 256) {
+      throw_input(
+          "the model has {} symbols, starts documents with {} and ends them with {}; only 257 symbols with 256 for "
+          "both "
+          "can be exported in the Llama format",
+          byte->table_rows(), byte->start_id, byte->end_id);
+    }
+    return {"tokenizer.json", BpeTrainer({.vocabulary_size = byte->table_rows()}).train(), 0};
   }
   throw_input("the family is {}; only token and byte models can be exported in the Llama format", settings.family);
 }

@@ -8,10 +8,13 @@
 
 namespace verbatim {
 
-Optimizer::Optimizer(torch::nn::Module& module, OptimSettings settings) : settings_(std::move(settings)) {
+Optimizer::Optimizer(torch::nn::Module& module, OptimSettings settings, const LearningRateFactor& factor)
+    : settings_(std::move(settings)) {
   for (auto& parameter : module.named_parameters()) {
     const at::Tensor& weight = parameter.value();
     const bool table = parameter.key().starts_with("encoder.");
+    // Decays of state-space layers are exponents, not weights (Mamba, arXiv 2312.00752, section 3.6).
+    const bool decays = weight.dim() >= 2 && !table && !parameter.key().ends_with(".A_log");
     names_.push_back(parameter.key());
     parameters_.push_back(weight);
     // Gradients live for the whole run: backward adds into the same memory.
@@ -20,8 +23,8 @@ Optimizer::Optimizer(torch::nn::Module& module, OptimSettings settings) : settin
                         .gradient = weight.grad(),
                         .first_moment = at::zeros_like(weight).detach(),
                         .second_moment = at::zeros_like(weight).detach(),
-                        .weight_decay = weight.dim() >= 2 && !table ? settings_.weight_decay : 0,
-                        .learning_rate_factor = 1});
+                        .weight_decay = decays ? settings_.weight_decay : 0,
+                        .learning_rate_factor = factor ? factor(parameter.key()) : 1});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <torch/nn/module.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,10 +14,14 @@
 
 namespace verbatim {
 
-// AdamW over a module's parameters. Matrices of layers decay; tables, norms and biases do not.
+// Of a parameter by its name: what multiplies the rate of learning.
+using LearningRateFactor = std::function<double(const std::string& parameter)>;
+
+// AdamW over a module's parameters. Matrices of layers decay; tables, norms, biases and decays of state-space layers do
+// not.
 class Optimizer {
  public:
-  Optimizer(torch::nn::Module& module, OptimSettings settings);
+  Optimizer(torch::nn::Module& module, OptimSettings settings, const LearningRateFactor& factor = {});
 
   // Norm of all gradients after multiplication with `scale`.
   [[nodiscard]] double gradient_norm(double scale) const;

@@ -18,6 +18,7 @@
 #include "model/model_folder.h"
 #include "settings/settings_tree.h"
 #include "train/batch_source.h"
+#include "train/boundary_statistics.h"
 #include "train/schedule.h"
 
 namespace verbatim {
@@ -33,6 +34,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 // The loss stays far above its best for this many steps: it will not come back.
 constexpr int64_t kExplosionSteps = 50;
 constexpr double kAverageDecay = 0.98;
+constexpr int64_t kStepsBetweenWarnings = 500;
 
 struct StepResult {
   double loss = 0;
@@ -115,7 +117,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   CheckpointFolder checkpoints(run_);
   checkpoints.remove_leftovers();
   model_->to(device);
-  Optimizer optimizer(*model_, settings_->optim);
+  Optimizer optimizer(*model_, settings_->optim,
+                      [this](const std::string& name) { return model_->learning_rate_factor(name); });
 
   RunState state;
   state.sample_generator = Random(mix_seed(static_cast<uint64_t>(train.seed), 2)).state();
@@ -173,7 +176,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   double seconds_here = 0, waited_here = 0;
   StepReport window;  // sums since the last report
   double window_flops = 0, window_innermost = 0;
-  int64_t window_steps = 0, window_bytes = 0;
+  BoundaryStatistics boundaries;
+  int64_t window_steps = 0, window_bytes = 0, next_boundary_warning = 0;
 
   // One optimizer step: batches, forward, backward, norm, update.
   const auto take_step = [&]() -> StepResult {
@@ -185,10 +189,14 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       step.data_seconds += seconds_since(waiting);
       if (i == 0) step.taken_from = prepared.taken_from;
       const PositionBatch& batch = prepared.batch;
-      const at::Tensor loss = model_->training_loss(batch, forward).sum();
-      loss.backward();
-      step.loss += loss.item<double>();
-      for (const int64_t target : batch.targets) step.positions += target == -1 ? 0 : 1;
+      double targets = 0;
+      for (const int64_t target : batch.targets) targets += target == -1 ? 0 : 1;
+      const TrainingLoss loss = model_->training_loss(batch, forward);
+      const at::Tensor of_rows = loss.rows_N.sum();
+      (loss.levels.defined() ? of_rows + loss.levels * targets : of_rows).backward();
+      step.loss += of_rows.item<double>();
+      step.positions += targets;
+      boundaries.add(loss.notes);
       step.bytes += static_cast<double>(batch.scored_bytes);
       const BackboneCost cost = model_->cost(batch);
       step.innermost_rows += cost.innermost_rows;
@@ -283,7 +291,19 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
         line.insert(line.begin() + 2,
                     {{"loss/bpb", report.bits_per_byte}, {"loss/bpb_average", report.average_bits_per_byte}});
       }
+      for (const auto& [name, value] : boundaries.figures()) {
+        line.emplace_back(name, value);
+        if (events) events->scalar(name, report.step, value);
+      }
       metrics.write(line);
+      if (hooks.on_warning && state.step > settings_->optim.warmup && state.step >= next_boundary_warning) {
+        for (const std::string& advice : boundaries.collapses()) {
+          hooks.on_warning(fmt::format("step {}: {}", state.step, advice));
+          next_boundary_warning = state.step + kStepsBetweenWarnings;
+        }
+      }
+      report.boundaries = boundaries.summary();
+      boundaries = {};
       if (events) {
         if (is_likelihood) events->scalar("loss/bpb", report.step, report.bits_per_byte);
         events->scalar("loss/train", report.step, report.loss_per_position);

@@ -89,10 +89,8 @@ TEST(position_report, has_bits_that_sum_to_the_cost_without_the_end) {
         *model, 1, [&](uint64_t) { return std::string_view(text); }, options);
     const double expected = (whole.nats_total - scored.end_nats) / std::log(2.0);
     double of_positions = 0, of_patches = 0;
-    for (const TextPart& part : report_positions(*model, text, scored.positions, &scored.nats))
-      of_positions += *part.bits;
-    for (const TextPart& part : report_patches(*model, text, scored.positions, &scored.nats, 1))
-      of_patches += *part.bits;
+    for (const TextPart& part : report_positions(*model, text, scored.positions, &scored)) of_positions += *part.bits;
+    for (const TextPart& part : report_patches(*model, text, scored.positions, &scored, 1)) of_patches += *part.bits;
     EXPECT_NEAR(of_positions, expected, 1e-3);
     EXPECT_NEAR(of_patches, expected, 1e-3);
   }

@@ -31,7 +31,7 @@ class Texts final : public DocumentSource {
 
 TEST(fertility, counts_positions_by_word_and_script) {
   const Texts texts({"one two, three\n", "", "\xD0\xBC\xD0\xB8\xD1\x80 one"});
-  const FertilityReport bytes = measure_fertility(ByteSegmenter(), texts);
+  const FertilityReport bytes = measure_fertility(ByteSegmenter(ByteEncoderSettings()), texts);
   EXPECT_EQ(bytes.total.words, 5U);
   EXPECT_EQ(bytes.total.positions, 15U + 10U);
   EXPECT_EQ(bytes.total.characters, 15U + 7U);

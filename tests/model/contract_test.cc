@@ -68,6 +68,32 @@ const Entry kEntries[] = {
      patch_model("boundary = 'space'\n",
                  "kind = 'level'\nwidth = 24\nheads = 2\nboundary = 'fixed:3'\npool = 'mean'\nupsample = 'cross'\n"
                  "[backbone.inner.inner]\nkind = 'transformer'\nwidth = 32\nlayers = 1\nheads = 4\n")},
+    {"byte_partly_rotated", std::string(kByteModel) + "layers = 2\nhead_width = 8\nrotary_width = 4\n"},
+    {"byte_mamba1", "family = 'byte'\n[backbone]\nkind = 'mamba1'\nwidth = 16\nlayers = 2\n"},
+    {"byte_mamba2",
+     "family = 'byte'\n[backbone]\nkind = 'mamba2'\nwidth = 16\nlayers = 2\nstate = 8\n"
+     "state_head_width = 8\nstate_groups = 2\n"},
+    {"byte_pattern",
+     "family = 'byte'\n[backbone]\nkind = 'pattern'\npattern = 'M1t1s1S1T1'\nwidth = 16\nheads = 2\nstate = 8\n"
+     "state_head_width = 16\n"},
+    {"byte_with_symbols_of_its_own", std::string(kByteModel) + "layers = 1\n[encoder]\nstart_id = 254\nend_id = 255\n"},
+    {"patch_words_and_sentences",
+     patch_model("boundary = 'word'\n",
+                 "kind = 'level'\nwidth = 24\nheads = 2\nboundary = 'sentence'\n"
+                 "[backbone.inner.inner]\nkind = 'transformer'\nwidth = 32\nlayers = 1\nheads = 4\n")},
+    {"patch_learned", patch_model("boundary = 'learned'\n")},
+    {"patch_learned_mamba_hints",
+     patch_model("boundary = 'learned'\npattern_before = 'm2'\npattern_after = 'm1T1'\nstate = 8\n"
+                 "state_head_width = 8\nhints = 'sentence'\n",
+                 "kind = 'mamba1'\nwidth = 16\nlayers = 1\n")},
+    {"patch_learned_twice",
+     patch_model("boundary = 'learned'\n",
+                 "kind = 'level'\nwidth = 24\nheads = 2\nboundary = 'learned'\n"
+                 "[backbone.inner.inner]\nkind = 'transformer'\nwidth = 32\nlayers = 1\nheads = 4\n")},
+    {"patch_space_around_learned",
+     patch_model("boundary = 'space'\n",
+                 "kind = 'level'\nwidth = 24\nheads = 2\nboundary = 'learned'\nhints = 'sentence'\n"
+                 "[backbone.inner.inner]\nkind = 'transformer'\nwidth = 32\nlayers = 1\nheads = 4\n")},
 };
 
 // Texts as they come: many scripts, empty, one byte, every byte, not UTF-8.

@@ -334,7 +334,7 @@ TEST(llama_export, refuses_models_of_another_shape) {
     }
     return std::string();
   };
-  EXPECT_THAT(message(*make_model(testing::kTinyPatch)), HasSubstr("the backbone is a level"));
+  EXPECT_THAT(message(*make_model(testing::kTinyPatch)), HasSubstr("the backbone is of kind"));
   EXPECT_THAT(message(*make_model(std::string(testing::kTinyByte) + "[encoder]\nngram_sizes = [2]\n")),
               HasSubstr("n-grams"));
   const auto model = make_model(testing::kTinyByte);

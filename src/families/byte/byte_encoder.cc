@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "model/transformer.h"
+#include "model/weights.h"
 #include "nn/kernels/dense.h"
 #include "text/ngram_hash.h"
 
@@ -22,7 +22,17 @@ void ByteEncoderSettings::visit(SettingsVisitor& visitor) {
   if (!ngram_sizes.empty()) {
     visitor.setting("ngram_rows", ngram_rows, {.help = "rows of each n-gram table", .minimum = 1, .maximum = 1 << 24});
   }
+  visitor.setting("start_id", start_id,
+                  {.help = "symbol read before a document; below 256: a byte that the text does not contain",
+                   .minimum = 0,
+                   .maximum = 65535});
+  visitor.setting("end_id", end_id,
+                  {.help = "symbol predicted behind a document; -1: none", .minimum = -1, .maximum = 65535});
+  visitor.setting("symbols", symbols,
+                  {.help = "rows of the table of bytes; 0: as many as are needed", .minimum = 0, .maximum = 1 << 24});
 }
+
+int64_t ByteEncoderSettings::table_rows() const { return std::max({int64_t{256}, start_id + 1, end_id + 1, symbols}); }
 
 Positions ByteSegmenter::segment(std::string_view text, DocumentPart /*part*/) const {
   Positions positions;
@@ -42,10 +52,10 @@ std::string ByteSegmenter::bytes_of(const std::vector<int32_t>& ids, const std::
 }
 
 ByteEncoder::ByteEncoder(ByteEncoderSettings settings, int64_t width, at::Generator& generator)
-    : settings_(std::move(settings)), width_(width) {
+    : segmenter_(settings), settings_(std::move(settings)), width_(width) {
   const double deviation = 1 / std::sqrt(static_cast<double>(width));
   auto table = register_module("table", std::make_shared<torch::nn::Module>("table"));
-  table_VD_ = table->register_parameter("weight", initial_weight(257, width, deviation, generator));
+  table_VD_ = table->register_parameter("weight", initial_weight(settings_.table_rows(), width, deviation, generator));
   if (settings_.ngram_sizes.empty()) return;
   const auto tables = static_cast<int64_t>(settings_.ngram_sizes.size());
   auto ngrams = register_module("ngrams", std::make_shared<torch::nn::Module>("ngrams"));

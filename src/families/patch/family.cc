@@ -25,8 +25,8 @@ Family patch_family() {
           .summary = "bytes, grouped inside the backbone by nested levels: fixed stride or spaces",
           .encoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<ByteEncoderSettings>(); },
           .decoder_settings = []() -> std::unique_ptr<Settings> { return std::make_unique<SoftmaxSettings>(); },
-          .segmenter = [](const Settings&, const std::filesystem::path&) -> std::unique_ptr<Segmenter> {
-            return std::make_unique<ByteSegmenter>();
+          .segmenter = [](const Settings& settings, const std::filesystem::path&) -> std::unique_ptr<Segmenter> {
+            return std::make_unique<ByteSegmenter>(dynamic_cast<const ByteEncoderSettings&>(settings));
           },
           .make = make};
 }

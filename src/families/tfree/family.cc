@@ -4,7 +4,7 @@
 #include "corpus/memory_map.h"
 #include "families/tfree/tfree_decoder.h"
 #include "families/tfree/tfree_encoder.h"
-#include "model/transformer.h"
+#include "model/weights.h"
 #include "words/word_counts.h"
 
 namespace verbatim {
@@ -44,8 +44,8 @@ WordCounts find_words(const TfreeDecoderSettings& settings, const fs::path& fold
 }
 
 ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator generator) {
-  if (settings.backbone.kind != "transformer") {
-    throw_input("backbone.kind is \"{}\"; family tfree needs backbone.kind = \"transformer\"", settings.backbone.kind);
+  if (settings.backbone.is_level()) {
+    throw_input("backbone.kind is \"level\"; family tfree needs a stack of layers, for instance \"transformer\"");
   }
   const auto& encoder_settings = dynamic_cast<const TfreeEncoderSettings&>(*settings.encoder);
   auto& decoder_settings = dynamic_cast<TfreeDecoderSettings&>(*settings.decoder);

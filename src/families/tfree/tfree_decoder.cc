@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "model/transformer.h"
+#include "model/weights.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
 
@@ -20,6 +20,9 @@ namespace {
 constexpr int64_t kCalibrationEvery = 8;
 constexpr int64_t kCalibrationRows = 256;
 constexpr double kCalibrationWeight = 0.01;
+// Four numbers that have to travel several units, while Adam moves everything by about the rate of learning a step; and
+// only every eighth step counts.
+constexpr double kCalibrationRate = 30;
 // Scores formed at once bound the memory; rows in few large stretches, because each one passes over the whole matrix of
 // words and over its gradient.
 constexpr int64_t kScoresAtOnce = int64_t{1} << 28;
@@ -190,6 +193,11 @@ at::Tensor TfreeDecoder::training_loss(const at::Tensor& h_ND, const PositionBat
     }
   }
   return loss_N + lesson.to(loss_N.scalar_type());
+}
+
+double TfreeDecoder::learning_rate_factor(std::string_view parameter) const {
+  const bool is_calibration = parameter == "calibration.weight" || parameter == "escape.bias";
+  return is_calibration && !trains_on_likelihood() ? kCalibrationRate : 1;
 }
 
 std::vector<float> TfreeDecoder::scores(std::span<const float> h_D) {

@@ -32,6 +32,7 @@ class TfreeDecoder final : public TextDecoder {
   [[nodiscard]] Likelihood likelihood() const override { return Likelihood::kDictionary; }
   [[nodiscard]] at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) override;
   [[nodiscard]] at::Tensor training_loss(const at::Tensor& h_ND, const PositionBatch& batch) override;
+  [[nodiscard]] double learning_rate_factor(std::string_view parameter) const override;
   [[nodiscard]] bool trains_on_likelihood() const override { return settings_.loss == "dictionary"; }
   [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
   void note(DecoderState& state, const std::vector<int32_t>& ids) const override;

@@ -48,8 +48,8 @@ TokenSegmenter make_segmenter(const TokenEncoderSettings& settings, std::shared_
 }
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator) {
-  if (settings.backbone.kind != "transformer") {
-    throw_input("backbone.kind is \"{}\"; family token needs backbone.kind = \"transformer\"", settings.backbone.kind);
+  if (settings.backbone.is_level()) {
+    throw_input("backbone.kind is \"level\"; family token needs a stack of layers, for instance \"transformer\"");
   }
   auto& encoder_settings = dynamic_cast<TokenEncoderSettings&>(*settings.encoder);
   const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(encoder_settings, folder);

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "model/transformer.h"
+#include "model/weights.h"
 #include "nn/kernels/dense.h"
 
 namespace verbatim {

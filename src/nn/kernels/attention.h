@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "nn/rotary.h"
 #include "nn/sequences.h"
 
 // Attention over ragged batches. Legend: N rows of all sequences, H query heads, G key/value heads (H % G == 0), d head
@@ -16,11 +17,6 @@ struct AttentionShape {
   int64_t heads = 1;            // H
   int64_t key_value_heads = 1;  // G
   int64_t head_width = 64;      // d
-};
-
-struct RotaryOptions {
-  double theta = 0;          // base of the rotary angles; 0: no rotary embedding
-  bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + d/2)
 };
 
 // Causal self-attention inside each sequence: row i sees rows j of its sequence with i - window < j <= i (exactly

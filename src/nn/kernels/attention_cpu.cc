@@ -18,11 +18,11 @@ namespace verbatim::nn {
 namespace {
 
 // Tables are kept for the life of the process: a model uses one or two.
-std::shared_ptr<const RotaryTable> rotary_table(double theta, int64_t d, int64_t positions) {
+std::shared_ptr<const RotaryTable> rotary_table(const RotaryOptions& rotary, int64_t d, int64_t positions) {
   static std::mutex mutex;
-  static std::map<std::pair<double, int64_t>, std::shared_ptr<const RotaryTable>> tables;
+  static std::map<std::tuple<double, int64_t, int64_t>, std::shared_ptr<const RotaryTable>> tables;
   const std::lock_guard lock(mutex);
-  auto& table = tables[{theta, d}];
+  auto& table = tables[{rotary.theta, d, rotary.width}];
   if (table != nullptr && table->positions >= positions) return table;
   const int64_t half = d / 2;
   auto fresh = std::make_shared<RotaryTable>();
@@ -30,7 +30,7 @@ std::shared_ptr<const RotaryTable> rotary_table(double theta, int64_t d, int64_t
   fresh->cosine.resize(fresh->positions * half);
   fresh->sine.resize(fresh->positions * half);
   for (int64_t i = 0; i < half; ++i) {
-    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
+    const double frequency = rotary.frequency(i, d);
     for (int64_t t = 0; t < fresh->positions; ++t) {
       fresh->cosine[t * half + i] = static_cast<float>(std::cos(static_cast<double>(t) * frequency));
       fresh->sine[t * half + i] = static_cast<float>(std::sin(static_cast<double>(t) * frequency));
@@ -204,7 +204,7 @@ at::Tensor self_attention(const at::Tensor& qkv, const Sequences& sequences, Att
     if (first < last) plan->segments.push_back({first, last, first, last});
   }
   if (rotary.theta != 0) {
-    plan->rotary = rotary_table(rotary.theta, d, sequences.longest());
+    plan->rotary = rotary_table(rotary, d, sequences.longest());
     plan->interleaved = rotary.interleaved;
   }
   return FastAttention::apply(qkv, c10::optional<at::Tensor>(), plan);

@@ -23,11 +23,12 @@ at::ScalarType inner_type(const at::Tensor& x) { return x.scalar_type() == at::k
 
 bool use_fused(const at::Tensor& x) { return kHasFusedAttention && x.is_cuda() && x.scalar_type() != at::kDouble; }
 
-// Rotates x [..., d] by the angles t * theta^(-2i/d); positions broadcasts to x without its last dimension.
+// Rotates x [..., d] by the angles t * frequency(i); positions broadcasts to x without its last dimension.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, RotaryOptions rotary) {
   const int64_t d = x.size(-1);
-  const auto exponent = at::arange(d / 2, on_device(x, at::kDouble)) * (-2.0 / static_cast<double>(d));
-  const auto frequency = at::pow(at::scalar_tensor(rotary.theta, on_device(x, at::kDouble)), exponent);
+  std::vector<double> frequencies(static_cast<size_t>(d / 2));
+  for (int64_t i = 0; i < d / 2; ++i) frequencies[i] = rotary.frequency(i, d);
+  const at::Tensor frequency = torch::tensor(frequencies, at::kDouble).to(x.device());
   const auto angle = positions.to(at::kDouble).unsqueeze(-1) * frequency;
   const auto cosine = angle.cos().to(inner_type(x));
   const auto sine = angle.sin().to(inner_type(x));

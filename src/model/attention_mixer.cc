@@ -1,0 +1,101 @@
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "model/mixer.h"
+#include "nn/kernels/attention.h"
+#include "nn/rows_cpu.h"
+
+namespace verbatim {
+
+namespace {
+
+// Causal self-attention with rotary positions and grouped heads; Llama's names of parameters.
+class AttentionMixer final : public Mixer {
+ public:
+  AttentionMixer(const StackSettings& settings, double residual_scale, at::Generator& generator)
+      : settings_(settings), rotary_({.theta = settings.rotary_theta, .width = settings.rotary_width}) {
+    const int64_t width = settings.width;
+    const auto add = [&](const char* name, int64_t out, int64_t in, double scale) {
+      return add_linear(*this, name, initial_weight(out, in, scale / std::sqrt(static_cast<double>(in)), generator),
+                        settings.bias ? at::zeros({out}) : at::Tensor());
+    };
+    query_ = add("q_proj", query_width(), width, 1);
+    key_ = add("k_proj", key_width(), width, 1);
+    value_ = add("v_proj", key_width(), width, 1);
+    output_ = add("o_proj", width, query_width(), residual_scale);
+    for (int64_t i = 0; i < settings.head_width / 2; ++i)
+      frequencies_.push_back(rotary_.frequency(i, settings.head_width));
+  }
+
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x_ND, const nn::Sequences& sequences) const override {
+    const at::Tensor qkv_NE = joined({&query_, &key_, &value_})(x_ND);
+    return output_(nn::self_attention(
+        qkv_NE, sequences,
+        {.heads = settings_.heads, .key_value_heads = settings_.key_value_heads, .head_width = settings_.head_width},
+        settings_.window, rotary_));
+  }
+
+  void advance(const float* x_RD, float* delta_RD, const StreamRows& rows, std::span<BackboneState*> states,
+               size_t layer) const override {
+    const auto count = static_cast<int64_t>(rows.stream.size());
+    const int64_t head_width = settings_.head_width;
+    std::vector<float> query(count * query_width()), key(count * key_width()), value(count * key_width());
+    std::vector<float> cosine(frequencies_.size()), sine(frequencies_.size());
+    query_.rows(x_RD, query.data(), count);
+    key_.rows(x_RD, key.data(), count);
+    value_.rows(x_RD, value.data(), count);
+    for (int64_t r = 0; r < count; ++r) {
+      nn::AttentionCache& cache = states[rows.stream[r]]->layers[layer].attention;
+      float* q = query.data() + r * query_width();
+      float* k = key.data() + r * key_width();
+      nn::rotary_angles(cache.rows, frequencies_, cosine.data(), sine.data());
+      nn::rotate_heads(q, settings_.heads, head_width, cosine.data(), sine.data());
+      nn::rotate_heads(k, settings_.key_value_heads, head_width, cosine.data(), sine.data());
+      // The result takes the query's place.
+      nn::attend_row(cache, q, k, value.data() + r * key_width(), q, settings_.heads, settings_.key_value_heads,
+                     head_width, settings_.window);
+    }
+    output_.rows(query.data(), delta_RD, count);
+  }
+
+  [[nodiscard]] double cost(const nn::Sequences& sequences) const override {
+    double weights = 0;
+    for (const LinearWeights* part : {&query_, &key_, &value_, &output_})
+      weights += static_cast<double>(part->weight_ED.numel());
+    double visible = 0;  // pairs of rows that see each other
+    for (int64_t s = 0; s < sequences.count(); ++s) {
+      const auto length = static_cast<double>(sequences.length(s));
+      const auto window = settings_.window > 0 ? std::min(static_cast<double>(settings_.window), length) : length;
+      visible += window * (window + 1) / 2 + (length - window) * window;
+    }
+    return weights * static_cast<double>(sequences.rows()) + 2 * visible * static_cast<double>(query_width());
+  }
+
+  [[nodiscard]] double floats_per_row() const override {
+    return settings_.window > 0 ? 0 : 2 * static_cast<double>(key_width());
+  }
+  [[nodiscard]] double floats_per_stream() const override {
+    return 2 * static_cast<double>(key_width() * settings_.window);
+  }
+  [[nodiscard]] double saved_per_row() const override {
+    return static_cast<double>(settings_.width + 2 * query_width() + 2 * key_width());
+  }
+
+ private:
+  [[nodiscard]] int64_t query_width() const { return settings_.heads * settings_.head_width; }
+  [[nodiscard]] int64_t key_width() const { return settings_.key_value_heads * settings_.head_width; }
+
+  StackSettings settings_;
+  nn::RotaryOptions rotary_;
+  std::vector<double> frequencies_;  // [d/2]
+  LinearWeights query_, key_, value_, output_;
+};
+
+}  // namespace
+
+std::shared_ptr<Mixer> make_attention(const StackSettings& settings, double residual_scale, at::Generator& generator) {
+  return std::make_shared<AttentionMixer>(settings, residual_scale, generator);
+}
+
+}  // namespace verbatim
