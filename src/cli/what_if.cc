@@ -126,23 +126,22 @@ std::string line(std::string_view name, uint64_t before, uint64_t after, const s
   return line(name, in_thousands(before), in_thousands(after), note);
 }
 
-std::string describe(const Comparison& comparison, const WhatIfCommandFlags& flags) {
-  const auto& [shape, autoencoder, before, after, counts] = comparison;
+std::string describe_sizes(const Comparison& comparison, const std::string& encoder) {
+  const auto& [shape, autoencoder, before, after, ignored] = comparison;
   const AutoencoderParameters parameters = count_parameters(autoencoder);
-  std::string text =
-      fmt::format("{} ({})\nwith {} in the place of its vocabulary: {} characters in a position\n\n", shape.name,
-                  shape.source, encoder_of(flags.what_if), autoencoder.chain.block_characters());
-  const auto ends = [&](std::string_view part, uint64_t own, uint64_t all) {
-    const std::string note = fmt::format("{} {}", part, in_thousands(own));
-    return all == own ? note : note + fmt::format(", matrix {}", in_thousands(all - own));
+  const auto parts_of = [](std::string_view name, uint64_t own, uint64_t all) {
+    const std::string part = fmt::format("{} {}", name, in_thousands(own));
+    return all == own ? part : part + fmt::format(", matrix {}", in_thousands(all - own));
   };
+  std::string text = fmt::format("{} ({})\nwith {} in the place of its vocabulary: {} characters in a position\n\n",
+                                 shape.name, shape.source, encoder, autoencoder.chain.block_characters());
   text += line("parameters", "before", "after");
-  text +=
-      line("  embedding", before.embedding, after.embedding, ends("encoder", parameters.encoder(), after.embedding));
+  text += line("  embedding", before.embedding, after.embedding,
+               parts_of("encoder", parameters.encoder(), after.embedding));
   text += line("  layers", before.layers, after.layers);
   text += line("  last norm", before.last_norm, after.last_norm);
   text += line("  head", before.head, after.head,
-               ends("decoder", parameters.decoder(), after.head) + (shape.tied_head ? "; tied before" : ""));
+               parts_of("decoder", parameters.decoder(), after.head) + (shape.tied_head ? "; tied before" : ""));
   const bool saves = after.total() <= before.total();
   const uint64_t difference = saves ? before.total() - after.total() : after.total() - before.total();
   text += line("  total", before.total(), after.total(),
@@ -157,24 +156,27 @@ std::string describe(const Comparison& comparison, const WhatIfCommandFlags& fla
                fmt::format("{:.1f} % of before", 100 * ratio(after.multiplications(), before.multiplications())));
   text +=
       line("  and for each earlier position", before.multiplications_each_earlier, after.multiplications_each_earlier);
-  if (!counts) return text;
+  return text;
+}
 
-  const bool has_tokens = counts->tokens.has_value();
-  const uint64_t tokens = counts->tokens.value_or(0);
-  const auto per_character = [&](const LanguageModelSize& size, uint64_t positions) {
-    return in_thousands(static_cast<uint64_t>(multiplications_per_character(size, positions, counts->characters)));
-  };
+std::string describe_text(const Comparison& comparison, const TextCounts& counts, const WhatIfCommandFlags& flags) {
   const std::string none = "-";
-  text += fmt::format("\n{}: {} bytes, {} characters\n", flags.data, in_thousands(counts->bytes),
-                      in_thousands(counts->characters));
-  text += line("  positions", has_tokens ? in_thousands(tokens) : none, in_thousands(counts->blocks),
+  std::string text = fmt::format("\n{}: {} bytes, {} characters\n", flags.data, in_thousands(counts.bytes),
+                                 in_thousands(counts.characters));
+  const auto per_character = [&](const LanguageModelSize& size, uint64_t positions) {
+    return in_thousands(static_cast<uint64_t>(multiplications_per_character(size, positions, counts.characters)));
+  };
+  const auto per_position = [&](uint64_t positions) {
+    return fmt::format("{:.2f}", ratio(counts.characters, positions));
+  };
+  const bool has_tokens = counts.tokens.has_value();
+  const uint64_t tokens = counts.tokens.value_or(0);
+  text += line("  positions", has_tokens ? in_thousands(tokens) : none, in_thousands(counts.blocks),
                has_tokens ? fmt::format("before: tokens of {}", flags.what_if.tokenizer.filename().string())
                           : "--tokenizer FILE counts its tokens, too");
-  text +=
-      line("  characters in a position", has_tokens ? fmt::format("{:.2f}", ratio(counts->characters, tokens)) : none,
-           fmt::format("{:.2f}", ratio(counts->characters, counts->blocks)));
-  text += line("  multiplications for a character", has_tokens ? per_character(before, tokens) : none,
-               per_character(after, counts->blocks), "attention to earlier positions left out");
+  text += line("  characters in a position", has_tokens ? per_position(tokens) : none, per_position(counts.blocks));
+  text += line("  multiplications for a character", has_tokens ? per_character(comparison.before, tokens) : none,
+               per_character(comparison.after, counts.blocks), "attention to earlier positions left out");
   return text;
 }
 
@@ -188,7 +190,8 @@ int run_what_if(const WhatIfCommandFlags& flags, CommandContext& context) {
                         std::nullopt};
   if (!flags.data.empty()) comparison.text = count_text(flags, autoencoder.chain);
   context.output.json(record_of(comparison, flags));
-  context.output.text(describe(comparison, flags));
+  context.output.text(describe_sizes(comparison, encoder_of(flags.what_if)));
+  if (comparison.text) context.output.text(describe_text(comparison, *comparison.text, flags));
   return 0;
 }
 
