@@ -32,8 +32,8 @@ struct NoiseOptions {
 
 enum class CaseChange : uint8_t { kUpper, kLower, kSwap };
 
-// Changes letters one for one (Unicode's simple case mappings), each with this chance; the length stays. A letter
-// whose other case takes several letters stays as it is.
+// Changes letters one for one (the simple case mappings of utf8proc), each with this chance; the length stays. A letter
+// whose other case takes several letters, such as U+FB01, stays as it is.
 [[nodiscard]] std::u32string change_case(std::u32string_view units, CaseChange change, double chance, Random& random);
 
 // Zeros in front, from 0 to `most`, each number alike often: every place of a text relative to the borders of fixed
