@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "cli/tensor_library.h"
+#include "cli/what_if.h"
 
 namespace verbatim {
 
@@ -27,6 +28,11 @@ int run_bench_here_or_there(const std::vector<std::string>& arguments) {
     return bench.name == arguments.front();
   });
   return is_here ? run_command(bench_command, arguments) : run_tensor_command("bench", arguments);
+}
+
+// Questions about known models are answered from shapes.
+int run_inspect_here_or_there(const std::vector<std::string>& arguments) {
+  return asks_what_if(arguments) ? run_command(what_if_command, arguments) : run_tensor_command("inspect", arguments);
 }
 
 struct NameAndSummary {
@@ -67,8 +73,10 @@ std::vector<CommandRow> make_table() {
   for (const NameAndSummary& entry : kSummaries) {
     for (const Known& command : known) {
       if (command.name != entry.name) continue;
-      table.push_back({entry.name, entry.summary, entry.name == "bench" ? run_bench_here_or_there : command.run,
-                       command.needs_tensors});
+      CommandRow row{entry.name, entry.summary, command.run, command.needs_tensors};
+      if (entry.name == "bench") row.run = run_bench_here_or_there;
+      if (entry.name == "inspect") row.run = run_inspect_here_or_there;
+      table.push_back(row);
     }
   }
   return table;

@@ -9,6 +9,7 @@
 #include "base/text_format.h"
 #include "cli/command.h"
 #include "cli/model_argument.h"
+#include "cli/what_if.h"
 #include "corpus/corpus.h"
 #include "evaluate/speed.h"
 #include "model/weights.h"
@@ -20,6 +21,7 @@ struct InspectFlags {
   std::filesystem::path model;
   std::vector<std::string> overrides;
   std::string data;
+  WhatIfFlags what_if;  // for the help; answered in what_if.cc
 };
 
 // Prose for costs that depend on the text (words, patches, tokens) when no data is given.
@@ -145,6 +147,9 @@ void add_sizes(const Backbone& backbone, double rows_per_byte, const Rows& rows,
 }
 
 int run_inspect(const InspectFlags& flags, CommandContext& context) {
+  if (!flags.what_if.encoder.empty() || !flags.what_if.tokenizer.empty()) {
+    throw UsageError("--encoder and --tokenizer belong to --what-if NAME, which takes the place of MODEL");
+  }
   const ModelArgument argument = open_model_or_shapes(flags.model, flags.overrides);
   LanguageModel& model = *argument.model;
 
@@ -238,8 +243,10 @@ CommandDefinition inspect_command() {
   CommandDefinition command{
       .name = "inspect",
       .usage = "MODEL|CONFIG.toml",
-      .examples = {{"verbatim inspect run/", "structure, parameters, memory, cost per byte"},
-                   {"verbatim inspect configs/patch-space-small.toml --backbone.inner.layers=6", "before training"}}};
+      .examples = {
+          {"verbatim inspect run/", "structure, parameters, memory, cost per byte"},
+          {"verbatim inspect configs/patch-space-small.toml --backbone.inner.layers=6", "before training"},
+          {"verbatim inspect --what-if llama3-8b --encoder tokun:4x4x4", "a known model without its vocabulary"}}};
   command.options.positional(
       "MODEL", flags->model,
       {.help = "model folder, run folder or settings file", .completes = Completes::kFile, .required = true});
@@ -247,6 +254,7 @@ CommandDefinition inspect_command() {
       "--data", flags->data,
       {.help = "text on which costs are counted", .placeholder = "PATH", .completes = Completes::kFile});
   command.options.overrides(flags->overrides);
+  add_what_if_options(command.options, flags->what_if);
   command.run = [flags](CommandContext& context) { return run_inspect(*flags, context); };
   return command;
 }

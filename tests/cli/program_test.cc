@@ -247,6 +247,65 @@ TEST(program, builds_dictionaries_from_text_counters_and_lists) {
   EXPECT_EQ(run("dictionary burn list.txt --out x").code, 2);
 }
 
+// Figures: the published size of the model, and by hand 2 * (525336576 - 256 * 4096) - 1717248 for what is saved.
+TEST(program, says_what_a_known_model_saves_without_its_vocabulary) {
+  const Result text = run("inspect --what-if llama3-8b --encoder tokun:4x4x4");
+  EXPECT_EQ(text.code, 0) << text.errors;
+  for (const char* figure : {"525,336,576", "8,030,261,248", "6,983,402,496", "1,046,858,752"}) {
+    EXPECT_THAT(text.output, HasSubstr(figure));
+  }
+  const Result json = run("inspect --what-if=llama3-8b --json");
+  ASSERT_EQ(json.code, 0) << json.errors;
+  const auto record = nlohmann::json::parse(json.output);
+  EXPECT_EQ(record["encoder"], "tokun:4x4x4");
+  EXPECT_EQ(record["before"]["parameters"], 8030261248);
+  EXPECT_EQ(record["before"]["head_multiplications_per_position"], 525336576);
+  EXPECT_EQ(record["encoder_parameters"], 1717248);
+  EXPECT_EQ(record["saved_parameters"], 1046858752);
+  EXPECT_EQ(record["after"]["multiplications_per_position"], 6979584000 - 32 * 2 * 4096 + 16 * 950272 + 2 * 256 * 4096);
+
+  std::ofstream(work_folder() / "characters.txt") << "seventeen letters\n";
+  const Result counted = run("inspect --what-if llama3-8b --encoder tokun:4x4 --data characters.txt --json");
+  ASSERT_EQ(counted.code, 0) << counted.errors;
+  EXPECT_EQ(nlohmann::json::parse(counted.output)["characters"], 18);
+  EXPECT_EQ(nlohmann::json::parse(counted.output)["positions_after"], 5);
+  EXPECT_THAT(run("inspect --help").output, HasSubstr("--what-if"));
+}
+
+TEST(program, says_what_a_known_model_saves_without_the_tensor_library) {
+  const std::filesystem::path alone = work_folder() / "alone";
+  std::filesystem::create_directories(alone);
+  std::filesystem::copy_file(VERBATIM_PROGRAM, alone / "verbatim", std::filesystem::copy_options::overwrite_existing);
+  const auto code = [&](const std::string& words) {
+    return WEXITSTATUS(std::system(("'" + (alone / "verbatim").string() + "' " + words + " >/dev/null 2>&1").c_str()));
+  };
+  EXPECT_EQ(code("inspect --what-if llama3-8b"), 0);
+  EXPECT_EQ(code("inspect missing.toml"), 2);  // says that the library is missing
+}
+
+TEST(program, refuses_what_if_questions_that_it_cannot_answer) {
+  const struct {
+    const char* words;
+    const char* message;
+  } cases[] = {
+      {"--what-if llama3-8", "llama3-8b"},
+      {"--what-if", "--what-if"},
+      {"--what-if llama3-8b --encoder soft:64", "expected tokun:"},
+      {"--what-if llama3-8b --encoder tokun:4x", "4x4x4"},
+      {"--what-if llama3-8b --encoder tokun:4x0", "a factor is 0"},
+      {"--what-if llama3-8b --tokenizer some.model", "--data"},
+      {"--what-if llama3-8b --data missing.txt", "missing.txt"},
+      {"--what-if llama3-8b some/model", "some/model"},
+      {"some/model --encoder tokun:4x4x4", "--what-if"},
+  };
+  for (const auto& question : cases) {
+    const Result result = run(std::string("inspect ") + question.words);
+    EXPECT_EQ(result.code, 2) << question.words;
+    EXPECT_THAT(result.output, IsEmpty()) << question.words;
+    EXPECT_THAT(result.errors, HasSubstr(question.message)) << question.words;
+  }
+}
+
 TEST(program, leaves_with_130_when_interrupted) {
   const pid_t child = fork();
   if (child == 0) {

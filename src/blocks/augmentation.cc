@@ -1,0 +1,102 @@
+#include "blocks/augmentation.h"
+
+#include <utf8proc.h>
+
+#include "base/error.h"
+
+namespace verbatim {
+namespace {
+
+constexpr char32_t kFirstSurrogate = 0xD800;
+constexpr char32_t kSurrogates = 0x800;
+constexpr char32_t kCodePoints = 0x110000;
+constexpr char32_t kPublishedUnits = 0x40000;
+
+void check_chance(const char* name, double chance) {
+  if (!(chance >= 0 && chance <= 1)) throw_input("the chance of {} is {}, expected 0 to 1", name, chance);
+}
+
+char32_t with_case(char32_t unit, CaseChange change) {
+  if (unit >= kCodePoints) return unit;
+  const auto value = static_cast<utf8proc_int32_t>(unit);
+  const auto lower = static_cast<char32_t>(utf8proc_tolower(value));
+  const auto upper = static_cast<char32_t>(utf8proc_toupper(value));
+  switch (change) {
+    case CaseChange::kUpper:
+      return upper;
+    case CaseChange::kLower:
+      return lower;
+    case CaseChange::kSwap:
+      return lower != unit ? lower : upper;
+  }
+  return unit;
+}
+
+}  // namespace
+
+char32_t random_unit(RandomUnits which, Random& random) {
+  if (which == RandomUnits::kPublished) return static_cast<char32_t>(random.below(kPublishedUnits));
+  const auto value = static_cast<char32_t>(random.below(kCodePoints - kSurrogates));
+  return value < kFirstSurrogate ? value : value + kSurrogates;
+}
+
+void append_random_units(size_t count, RandomUnits which, Random& random, std::u32string& units) {
+  units.reserve(units.size() + count);
+  for (size_t i = 0; i < count; ++i) units.push_back(random_unit(which, random));
+}
+
+std::u32string add_noise(std::u32string_view units, const NoiseOptions& options, Random& random) {
+  check_chance("replace", options.replace);
+  check_chance("insert", options.insert);
+  check_chance("remove", options.remove);
+  check_chance("exchange", options.exchange);
+  check_chance("foreign", options.foreign);
+  // Where one kind of noise ends and the next begins in [0, 1).
+  const double replace = options.replace;
+  const double insert = replace + options.insert;
+  const double remove = insert + options.remove;
+  const double exchange = remove + options.exchange;
+  if (exchange > 1 + 1e-9) throw_input("the chances of noise add up to {}, at most 1 is possible", exchange);
+  const auto other = [&] {
+    return random.uniform() < options.foreign ? random_unit(RandomUnits::kScalarValues, random)
+                                              : units[random.below(units.size())];
+  };
+
+  std::u32string noisy;
+  noisy.reserve(units.size() + units.size() / 8);
+  for (size_t i = 0; i < units.size(); ++i) {
+    const double draw = random.uniform();
+    if (draw < replace) {
+      noisy.push_back(other());
+    } else if (draw < insert) {
+      noisy.push_back(other());
+      noisy.push_back(units[i]);
+    } else if (draw < remove) {
+      continue;
+    } else if (draw < exchange && i + 1 < units.size()) {
+      noisy.push_back(units[i + 1]);
+      noisy.push_back(units[i]);
+      ++i;
+    } else {
+      noisy.push_back(units[i]);
+    }
+  }
+  return noisy;
+}
+
+std::u32string change_case(std::u32string_view units, CaseChange change, double chance, Random& random) {
+  check_chance("a change of case", chance);
+  std::u32string changed(units);
+  for (char32_t& unit : changed) {
+    if (random.uniform() < chance) unit = with_case(unit, change);
+  }
+  return changed;
+}
+
+std::u32string shift_randomly(std::u32string_view units, uint32_t most, Random& random) {
+  std::u32string shifted(random.below(uint64_t{most} + 1), U'\0');
+  shifted += units;
+  return shifted;
+}
+
+}  // namespace verbatim
