@@ -252,23 +252,21 @@ CommandDefinition generate_command() {
                  {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9});
   options.option("-s,--seed", flags->seed,
                  {.help = "of the random numbers", .default_text = "another one each time", .minimum = 0});
-  options.group("Speed");
-  options.option(
-      "--draft", flags->draft,
-      {.help = "guesses the next bytes, which are then read in one pass; the text stays the same: \"ngram\" (what "
-               "came before comes again), or the folder of a small model of bytes",
-       .placeholder = "ngram|MODEL",
-       .completes = Completes::kFolder});
-  options.option("--draft-text", flags->draft_text,
-                 {.help = "text that the ngram draft learns from beforehand",
-                  .placeholder = "FILE",
-                  .completes = Completes::kFile});
-  options.group("Memory");
+  options.group("Memory and speed");
   options.option("-c,--context", flags->context_bytes,
                  {.help = "bytes of context; when full, its last half is read again; 0: no limit",
                   .unit = "bytes",
                   .default_text = "window of training",
                   .minimum = 0});
+  options.option("--draft", flags->draft,
+                 {.help = "guesses bytes, read in one pass; same text",
+                  .placeholder = "ngram|MODEL",
+                  .completes = Completes::kFolder});
+  options.option("--draft-text", flags->draft_text,
+                 {.help = "text that the draft ngram learns from beforehand",
+                  .placeholder = "FILE",
+                  .completes = Completes::kFile,
+                  .advanced = true});
   command.run = [flags](CommandContext& context) { return run_generate(*flags, context); };
   return command;
 }

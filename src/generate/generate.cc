@@ -128,8 +128,8 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
     const std::string guess = draft.propose(kRows - chosen.size());
     std::vector<int32_t> rows = chosen;
     for (const char byte : guess) rows.push_back(static_cast<uint8_t>(byte));
-    StreamState ahead = stream.state;
-    const std::vector<float> rows_RD = model.read_each(ahead, rows);
+    StreamState before = stream.state.mark(static_cast<int64_t>(rows.size()));
+    const std::vector<float> rows_RD = model.read_each(stream.state, rows);
     ++result.passes;
     result.guessed += static_cast<int64_t>(guess.size());
     size_t row = chosen.size() - 1;
@@ -140,9 +140,11 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
       right = !stream.done && row < rows.size() && chosen.back() == rows[row];
       if (right) ++result.kept;
     }
-    if (row == rows.size() && !stream.done) {
-      stream.state = std::move(ahead);
+    if (stream.done) break;
+    if (row == rows.size()) {
       chosen.erase(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(rows.size()));
+    } else {
+      stream.state.go_back(std::move(before));
     }
   }
 }

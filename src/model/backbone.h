@@ -31,6 +31,11 @@ struct BackboneState {
   std::vector<float> last_query;     // LearnedLevel: the query of the row before
   std::vector<float> above;          // levels: what the newest complete patch sends down
   std::vector<BackboneState> inner;  // levels: one, the state of the inner backbone
+
+  // A copy without keys and values, to come back to before `count` more rows are read.
+  [[nodiscard]] BackboneState mark(int64_t count) const;
+  // Back to where mark() was called; at most `count` rows were read since.
+  void go_back(const BackboneState& marked);
 };
 
 // What a level says about a forward pass.

@@ -7,6 +7,23 @@
 
 namespace verbatim {
 
+StreamState StreamState::mark(int64_t count) const {
+  return {.encoder = encoder,
+          .marks = marks,
+          .backbone = backbone.mark(count),
+          .newest_D = newest_D,
+          .newest_ids = newest_ids,
+          .decoder = decoder,
+          .positions = positions,
+          .from_document_start = from_document_start};
+}
+
+void StreamState::go_back(StreamState marked) {
+  backbone.go_back(marked.backbone);
+  marked.backbone = std::move(backbone);
+  *this = std::move(marked);
+}
+
 std::shared_ptr<LanguageModel> LanguageModel::create(std::shared_ptr<ModelSettings> settings, uint64_t seed,
                                                      const std::filesystem::path& folder) {
   const Family& family = find_family(settings->family);

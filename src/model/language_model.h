@@ -25,6 +25,11 @@ struct StreamState {
   DecoderState decoder;
   uint64_t positions = 0;  // positions read so far, the start row not counted
   bool from_document_start = true;
+
+  // A small copy to come back to before `count` more positions are read.
+  [[nodiscard]] StreamState mark(int64_t count) const;
+  // Back to where mark() was called; at most `count` positions were read since.
+  void go_back(StreamState marked);
 };
 
 // What training lowers.

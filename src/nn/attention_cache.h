@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -11,6 +12,34 @@ struct AttentionCache {
   std::vector<float> keys;    // [capacity, G d]
   std::vector<float> values;  // [capacity, G d]
   int64_t rows = 0;           // rows seen so far; row r lies at slot r (mod window)
+  int64_t row_width = 0;      // G d; 0 before the first row
+  int64_t window = 0;         // slots of the ring; 0: it grows
+
+  // A copy that is small, to come back to before `count` more rows are read: a ring keeps what they will overwrite.
+  [[nodiscard]] AttentionCache mark(int64_t count) const {
+    AttentionCache marked;
+    marked.rows = rows;
+    marked.row_width = row_width;
+    marked.window = window;
+    for (int64_t r = rows; window > 0 && r < rows + count; ++r) {
+      const int64_t begin = r % window * row_width;
+      if (static_cast<size_t>(begin + row_width) > keys.size()) break;  // new slots
+      marked.keys.insert(marked.keys.end(), keys.begin() + begin, keys.begin() + begin + row_width);
+      marked.values.insert(marked.values.end(), values.begin() + begin, values.begin() + begin + row_width);
+    }
+    return marked;
+  }
+
+  // Back to where mark() was called; at most `count` rows were read since.
+  void go_back(const AttentionCache& marked) {
+    for (size_t from = 0; from < marked.keys.size(); from += static_cast<size_t>(row_width)) {
+      const int64_t row = marked.rows + static_cast<int64_t>(from) / row_width;
+      const auto to = static_cast<size_t>(row % window * row_width);
+      std::copy_n(&marked.keys[from], row_width, &keys[to]);
+      std::copy_n(&marked.values[from], row_width, &values[to]);
+    }
+    rows = marked.rows;
+  }
 };
 
 }  // namespace verbatim::nn

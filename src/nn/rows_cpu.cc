@@ -165,6 +165,8 @@ void rotary_angles(int64_t position, std::span<const double> frequencies, float*
 void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
                 int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
   const int64_t row_width = key_value_heads * head_width;
+  cache.row_width = row_width;
+  cache.window = window;
   const int64_t slot = window > 0 ? cache.rows % window : cache.rows;
   const size_t needed = static_cast<size_t>((slot + 1) * row_width);
   if (cache.keys.size() < needed) {

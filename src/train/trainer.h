@@ -30,7 +30,7 @@ struct StepReport {
   double seconds = 0;          // training time of the run so far
   double progress = 0;         // 0 to 1
   double bytes_per_patch = 0;  // text for each row of the innermost backbone
-  std::string boundaries;      // what levels with learned boundaries do, for people; empty without
+  std::string boundaries = {};  // what levels with learned boundaries do, for people; empty without
   int64_t peak_memory_bytes = 0;
 };
 
