@@ -104,6 +104,8 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
   Draft& draft = *options.draft;
   const int64_t width = model.backbone().width();
   std::vector<int32_t> chosen;  // and not yet read into the state
+  // Guesses that are wrong cost time: no more of them than were right last time, and one.
+  size_t most_guesses = kRows;
   const auto stop_asked = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
   const auto take = [&](std::span<const float> row_D) {
     std::vector<int32_t> ids =
@@ -125,7 +127,7 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
       chosen.erase(chosen.begin(), chosen.end() - 1);
       ++result.passes;
     }
-    const std::string guess = draft.propose(kRows - chosen.size());
+    const std::string guess = draft.propose(std::min(kRows - chosen.size(), most_guesses));
     std::vector<int32_t> rows = chosen;
     for (const char byte : guess) rows.push_back(static_cast<uint8_t>(byte));
     StreamState before = stream.state.mark(static_cast<int64_t>(rows.size()));
@@ -133,6 +135,7 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
     ++result.passes;
     result.guessed += static_cast<int64_t>(guess.size());
     size_t row = chosen.size() - 1;
+    const int64_t kept_before = result.kept;
     bool right = true;
     while (right && !stream.done && !is_full(stream, options) && row < rows.size()) {
       take(std::span(rows_RD).subspan(row * static_cast<size_t>(width), static_cast<size_t>(width)));
@@ -141,6 +144,7 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
       if (right) ++result.kept;
     }
     if (stream.done) break;
+    most_guesses = static_cast<size_t>(result.kept - kept_before) + (guess.empty() ? most_guesses : 1);
     if (row == rows.size()) {
       chosen.erase(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(rows.size()));
     } else {

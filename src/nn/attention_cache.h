@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace verbatim::nn {
@@ -21,11 +22,17 @@ struct AttentionCache {
     marked.rows = rows;
     marked.row_width = row_width;
     marked.window = window;
-    for (int64_t r = rows; window > 0 && r < rows + count; ++r) {
-      const int64_t begin = r % window * row_width;
-      if (static_cast<size_t>(begin + row_width) > keys.size()) break;  // new slots
-      marked.keys.insert(marked.keys.end(), keys.begin() + begin, keys.begin() + begin + row_width);
-      marked.values.insert(marked.values.end(), values.begin() + begin, values.begin() + begin + row_width);
+    for (int64_t r = rows; window > 0 && r < rows + std::min(count, window); ++r) {
+      const auto begin = static_cast<size_t>(r % window * row_width), width = static_cast<size_t>(row_width);
+      const bool is_new = begin + width > keys.size();  // nothing to come back to
+      for (const auto& [from, to] : {std::pair(&keys, &marked.keys), {&values, &marked.values}}) {
+        if (is_new) {
+          to->resize(to->size() + width);
+        } else {
+          to->insert(to->end(), from->begin() + static_cast<int64_t>(begin),
+                     from->begin() + static_cast<int64_t>(begin + width));
+        }
+      }
     }
     return marked;
   }
@@ -35,6 +42,7 @@ struct AttentionCache {
     for (size_t from = 0; from < marked.keys.size(); from += static_cast<size_t>(row_width)) {
       const int64_t row = marked.rows + static_cast<int64_t>(from) / row_width;
       const auto to = static_cast<size_t>(row % window * row_width);
+      if (to + static_cast<size_t>(row_width) > keys.size()) continue;
       std::copy_n(&marked.keys[from], row_width, &keys[to]);
       std::copy_n(&marked.values[from], row_width, &values[to]);
     }
