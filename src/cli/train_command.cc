@@ -143,7 +143,7 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
         "--chat-template "
         "plain");
   }
-  std::filesystem::create_directories(flags.out);
+  trainer.claim_run_folder();
   add_log_file((flags.out / "train.log").string());
   spdlog::info("{}: {} parameters, {} outside tables; {}", settings->model->family,
                format_count(static_cast<double>(trainer.model().parameter_count())),

@@ -76,6 +76,12 @@ Trainer::Trainer(std::shared_ptr<RunSettings> settings, fs::path data, fs::path 
   if (!source.empty()) load_weights(*model_, source);
 }
 
+void Trainer::claim_run_folder() {
+  if (lock_ != nullptr) return;
+  fs::create_directories(run_);
+  lock_ = std::make_unique<FolderLock>(run_);
+}
+
 void Trainer::write_run_files(const ProgramInfo& program) const {
   fs::create_directories(run_ / "samples");
   for (const auto& [name, contents] : model_->files()) {
@@ -111,7 +117,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   const at::Device device = device_of(train.device);
   const ForwardOptions forward{.compute_type = compute_type_of(train.precision, device),
                                .checkpoint_gradients = train.checkpoint_gradients};
-  fs::create_directories(run_);
+  claim_run_folder();
   CheckpointFolder checkpoints(run_);
   checkpoints.remove_leftovers();
   model_->to(device);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/folder_lock.h"
 #include "model/language_model.h"
 #include "train/checkpoint.h"
 #include "train/environment.h"
@@ -70,6 +71,10 @@ class Trainer {
   // For --dry-run: the model without training.
   [[nodiscard]] LanguageModel& model() { return *model_; }
 
+  // Creates the run folder and claims it for this object. run() does this itself; for those that write into the folder
+  // before. Throws InputError when another training has it.
+  void claim_run_folder();
+
   TrainResult run(const TrainHooks& hooks, const ProgramInfo& program);
 
  private:
@@ -79,6 +84,7 @@ class Trainer {
   std::shared_ptr<RunSettings> settings_;
   std::filesystem::path data_;
   std::filesystem::path run_;
+  std::unique_ptr<FolderLock> lock_;
   std::shared_ptr<LanguageModel> model_;
 };
 

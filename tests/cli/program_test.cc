@@ -331,6 +331,10 @@ TEST(program, train_saves_and_leaves_with_130_when_interrupted_and_resumes) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   ASSERT_GE(steps_written(), 5u) << read_file(folder / "train.err");
+  const Result second = run("train tiny.toml --data corpus --out run");
+  EXPECT_EQ(second.code, 2);
+  EXPECT_THAT(second.errors,
+              AllOf(StartsWith("verbatim train: error: run: "), HasSubstr("(process " + std::to_string(child) + ")")));
   kill(child, SIGINT);
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -233,6 +235,15 @@ TEST_F(trainer, writes_the_whole_run_folder) {
   EXPECT_EQ(saved.data.batch_bytes, 256);
   EXPECT_EQ(saved.model->backbone.stack.layers, 2);
   EXPECT_GT(load_model(run_)->parameter_count(), 1000);
+}
+
+TEST_F(trainer, refuses_a_run_folder_that_another_training_writes) {
+  Trainer first(make_settings(testing::kByteModel), data_, run_);
+  first.claim_run_folder();
+  EXPECT_THAT(failure({}, data_, run_), AllOf(HasSubstr(run_.string()), HasSubstr(fmt::format("{}", ::getpid()))));
+  EXPECT_FALSE(fs::exists(run_ / "metrics.jsonl"));
+  (void)first.run({}, kProgram);
+  EXPECT_TRUE(fs::exists(run_ / "latest"));
 }
 
 TEST_F(trainer, metrics_have_the_promised_keys) {
