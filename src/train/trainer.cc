@@ -120,6 +120,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   claim_run_folder();
   CheckpointFolder checkpoints(run_);
   checkpoints.remove_leftovers();
+  for (const fs::path& folder : {run_, run_ / "samples", run_ / "tokenizer"}) remove_unfinished_files(folder);
   model_->to(device);
   Optimizer optimizer(*model_, settings_->optim);
 

@@ -246,6 +246,18 @@ TEST_F(trainer, refuses_a_run_folder_that_another_training_writes) {
   EXPECT_TRUE(fs::exists(run_ / "latest"));
 }
 
+TEST_F(trainer, removes_half_written_files_of_a_killed_run) {
+  fs::create_directories(run_ / "samples");
+  for (const char* name : {".latest.12-0.tmp", "samples/.0000000003.txt.12-1.tmp"}) {
+    std::ofstream(run_ / name) << "half";
+  }
+  std::ofstream(run_ / "samples/notes.tmp") << "the user's";
+  (void)train({.overrides = {"train.steps=1"}}, data_, run_);
+  EXPECT_FALSE(fs::exists(run_ / ".latest.12-0.tmp"));
+  EXPECT_FALSE(fs::exists(run_ / "samples/.0000000003.txt.12-1.tmp"));
+  EXPECT_TRUE(fs::exists(run_ / "samples/notes.tmp"));
+}
+
 TEST_F(trainer, metrics_have_the_promised_keys) {
   (void)train({.overrides = {"train.steps=2", "train.eval_every=2"}}, data_, run_);
   const std::vector<json> lines = metrics_of(run_);
