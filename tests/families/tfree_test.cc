@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -9,6 +10,7 @@
 #include "base/scratch_folder.h"
 #include "evaluate/arithmetic_coder.h"
 #include "evaluate/likelihood.h"
+#include "evaluate/position_report.h"
 #include "families/tfree/tfree_decoder.h"
 #include "generate/generate.h"
 #include "tiny_models.h"
@@ -199,6 +201,16 @@ TEST_F(tfree, multi_label_loss_teaches_the_calibration_alone_beside_the_model) {
   (loss.sum() * 100).backward();
   EXPECT_LT((parameters["decoder.head.weight"].grad() - head).abs().max().item<float>(), 1e-4F);
   EXPECT_FALSE(decoder.trains_on_likelihood());
+}
+
+TEST_F(tfree, shows_the_hashed_ids_of_a_word) {
+  const auto model = make("[decoder]\n", "");
+  const std::string text = "the dog";
+  const Positions positions = model->segmenter().segment(text, DocumentPart::kStart);
+  const std::vector<TextPart> parts = report_positions(*model, text, positions, nullptr);
+  ASSERT_EQ(parts.size(), 2u);
+  // The rows of " do", "dog" and "og " by the formula of the specification, section 2.2, in another language.
+  EXPECT_THAT(parts[1].ids, ::testing::ElementsAre(54, 119, 163, 224, 96, 103, 110, 161, 23, 115, 123, 214));
 }
 
 TEST_F(tfree, writes_words_that_no_dictionary_holds) {
