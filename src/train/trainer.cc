@@ -73,7 +73,9 @@ Trainer::Trainer(std::shared_ptr<RunSettings> settings, fs::path data, fs::path 
       settings_->train.from.empty() || resumes ? fs::path() : find_model_folder(settings_->train.from);
   model_ = LanguageModel::create(settings_->model, static_cast<uint64_t>(settings_->train.seed),
                                  resumes ? checkpoint_tokenizer : (source.empty() ? data_ : source));
-  if (!source.empty()) load_weights(*model_, source);
+  if (source.empty()) return;
+  const std::vector<std::string> added = load_weights(*model_, source);
+  if (!added.empty()) notes_.push_back(describe_new_parameters(added, source));
 }
 
 void Trainer::claim_run_folder() {
@@ -127,6 +129,9 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   RunState state;
   state.sample_generator = Random(mix_seed(static_cast<uint64_t>(train.seed), 2)).state();
   state.data_bytes = corpus.train().total_bytes();
+  for (const std::string& note : notes_) {
+    if (hooks.on_message) hooks.on_message(note);
+  }
   std::vector<std::string> warnings;
   if (const auto saved = checkpoints.load(*model_, optimizer, warnings)) {
     if (saved->data_bytes != state.data_bytes) {

@@ -85,6 +85,7 @@ class Trainer {
   std::filesystem::path data_;
   std::filesystem::path run_;
   std::unique_ptr<FolderLock> lock_;
+  std::vector<std::string> notes_;  // worth a log line, from before run()
   std::shared_ptr<LanguageModel> model_;
 };
 

@@ -335,6 +335,28 @@ TEST_F(trainer, falls_back_behind_a_damaged_checkpoint_and_arrives_at_the_same) 
   expect_same_run(folder_ / "whole", run_, 12);
 }
 
+// An imported T-Free model has no calibration; one may be learnt when it is trained on.
+TEST_F(trainer, goes_on_with_parameters_that_a_setting_newly_switches_on) {
+  const std::string off = "decoder.calibrate=false", on = "decoder.calibrate=true";
+  (void)train({.model = testing::kWordModel, .overrides = {"train.steps=4", off}}, data_, run_);
+  EXPECT_THAT(train({.model = testing::kWordModel, .overrides = {"train.steps=5", off}}, data_, run_).warnings,
+              IsEmpty());
+
+  const Story started =
+      train({.model = testing::kWordModel, .overrides = {"train.steps=3", on, "train.from=" + run_.string()}}, data_,
+            folder_ / "from");
+  EXPECT_THAT(started.messages, Contains(AllOf(HasSubstr("decoder.calibration.weight"), HasSubstr("initial values"))));
+  EXPECT_EQ(started.result.steps, 3);
+
+  const Story resumed = train({.model = testing::kWordModel, .overrides = {"train.steps=9", on}}, data_, run_);
+  EXPECT_THAT(resumed.warnings, Contains(HasSubstr("decoder.escape.bias")));
+  EXPECT_THAT(resumed.messages, Contains(HasSubstr("resumed at step 5")));
+  // From then on they are in the checkpoint like all others.
+  const Story again = train({.model = testing::kWordModel, .overrides = {"train.steps=10", on}}, data_, run_);
+  EXPECT_THAT(again.warnings, IsEmpty());
+  EXPECT_EQ(again.result.steps, 10);
+}
+
 TEST_F(trainer, refuses_a_corpus_of_another_size) {
   (void)train({.overrides = {"train.steps=2"}}, data_, run_);
   const fs::path other = make_corpus(folder_, "other", testing::sample_documents(7, 400));
