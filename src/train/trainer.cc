@@ -18,6 +18,7 @@
 #include "model/model_folder.h"
 #include "settings/settings_tree.h"
 #include "train/batch_source.h"
+#include "train/product_rate.h"
 #include "train/schedule.h"
 
 namespace verbatim {
@@ -178,6 +179,9 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every);
   };
 
+  const double product_rate = settings_->log.measure_seconds > 0
+                                  ? measure_product_rate(forward.compute_type, device, settings_->log.measure_seconds)
+                                  : 0;
   const bool is_likelihood = model_->decoder().trains_on_likelihood();
   TrainResult result;
   int64_t saved_step = state.step;
@@ -273,6 +277,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                         .step_seconds = window.step_seconds / count,
                         .data_seconds = window.data_seconds / count,
                         .flops = window_flops / std::max(window.step_seconds, 1e-9),
+                        .flops_share = 0,  // unless measured, below
                         .total_bytes = state.bytes,
                         .seconds = state.seconds,
                         .progress = progress_of(),
@@ -295,6 +300,10 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
         line.insert(line.begin() + 2,
                     {{"loss/bpb", report.bits_per_byte}, {"loss/bpb_average", report.average_bits_per_byte}});
       }
+      if (product_rate > 0) {
+        report.flops_share = report.flops / product_rate;
+        line.emplace_back("speed/mfu", report.flops_share);
+      }
       metrics.write(line);
       if (events) {
         if (is_likelihood) events->scalar("loss/bpb", report.step, report.bits_per_byte);
@@ -302,6 +311,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
         events->scalar("optim/lr", report.step, report.learning_rate);
         events->scalar("optim/grad_norm", report.step, report.gradient_norm);
         events->scalar("speed/bytes_per_second", report.step, report.bytes_per_second);
+        if (product_rate > 0) events->scalar("speed/mfu", report.step, report.flops_share);
       }
       if (hooks.on_step) hooks.on_step(report);
       window = {};

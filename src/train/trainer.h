@@ -27,6 +27,7 @@ struct StepReport {
   double step_seconds = 0;      // mean since the last report
   double data_seconds = 0;      // share of it spent waiting for data
   double flops = 0;             // floating point operations per second of matrix products
+  double flops_share = 0;       // of the rate that the machine multiplies large matrices at; 0: not measured
   int64_t total_bytes = 0;
   double seconds = 0;          // training time of the run so far
   double progress = 0;         // 0 to 1

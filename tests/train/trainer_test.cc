@@ -279,6 +279,25 @@ TEST_F(trainer, metrics_have_the_promised_keys) {
             json::parse(ScratchFolder::read(checkpoint(run_, 2) / "state.json")).at("bytes").get<int64_t>());
 }
 
+TEST_F(trainer, tells_speed_as_a_share_of_the_machines_only_when_it_was_measured) {
+  (void)train({.overrides = {"train.steps=2"}}, data_, folder_ / "unmeasured");
+  for (const json& line : metrics_of(folder_ / "unmeasured")) EXPECT_FALSE(line.contains("speed/mfu"));
+  (void)train({.overrides = {"train.steps=2", "log.measure_seconds=0.01"}}, data_, run_);
+  const std::vector<json> lines = metrics_of(run_);
+  ASSERT_EQ(lines.size(), 2u);
+  // One rate for the whole run.
+  const auto rate_of = [](const json& line) {
+    return line.at("speed/flops").get<double>() / line.at("speed/mfu").get<double>();
+  };
+  EXPECT_NEAR(rate_of(lines[0]) / rate_of(lines[1]), 1, 1e-4);
+  // Above any program without vectors and below any machine.
+  EXPECT_GT(rate_of(lines[0]), 1e8);
+  EXPECT_LT(rate_of(lines[0]), 1e17);
+  EXPECT_GT(lines[0].at("speed/mfu").get<double>(), 0);
+  // A model of a few thousand parameters is far from the limit of large products.
+  EXPECT_LT(lines[1].at("speed/mfu").get<double>(), 0.9);
+}
+
 TEST_F(trainer, cuts_metrics_back_to_the_checkpoint_it_resumes_from) {
   const std::vector<std::string> overrides = {"train.steps=12", "checkpoint.every=4"};
   EXPECT_EQ(failure({.overrides = overrides, .crash_at = 10}, data_, run_), "crash");

@@ -117,6 +117,7 @@ sample_every = 0
 every = 0
 [log]
 every = 1
+measure_seconds = 0
 tensorboard = false
 )";
 
