@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/random.h"
@@ -187,21 +188,24 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
   return 0;
 }
 
-// The settings that exist depend on others; shown here with all those of a level, and below those of family token.
+// The settings that exist depend on others; shown here with all those of a level, and below what other families have.
 std::string all_settings() {
   RunSettings settings;
   settings.optim.schedule = "wsd";
   BackboneSettings& backbone = settings.model->backbone;
   backbone.kind = "level";
   backbone.pool = backbone.upsample = "cross";
-  RunSettings token;
-  token.model->family = "token";
   std::string text = describe(settings);
-  const std::string other = describe(token);
-  for (size_t begin = other.find("encoder."); begin != std::string::npos; begin = other.find("encoder.", begin + 1)) {
-    if (begin > 0 && other[begin - 1] != '\n' && other[begin - 1] != ' ') continue;
-    const size_t end = other.find('\n', begin);
-    text += fmt::format("{} (family token)\n", other.substr(begin, end - begin));
+  for (const Family& family : all_families()) {
+    RunSettings other;
+    other.model->family = family.name;
+    std::istringstream lines(describe(other));
+    for (std::string line; std::getline(lines, line);) {
+      const bool is_of_family = line.starts_with("  encoder.") || line.starts_with("  decoder.");
+      if (is_of_family && text.find(line) == std::string::npos) {
+        text += fmt::format("{} (family {})\n", line, family.name);
+      }
+    }
   }
   return text;
 }
