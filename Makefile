@@ -49,7 +49,7 @@ fuzz: ## Build the fuzzers and run each for 30 seconds
 	@scripts/fuzz
 
 install: build/build.ninja ## Install to PREFIX (default /usr/local)
-	@cmake --build build
+	@cmake --build build --target installed
 	@cmake --install build --prefix "$(PREFIX)"
 
 clean: ## Remove the build folder, the demo's models included

@@ -2,6 +2,10 @@
 # The program itself is installed by src/cli.
 include(CMakePackageConfigHelpers)
 
+# Everything that is installed, and nothing else (no tests, no benches).
+get_property(libraries GLOBAL PROPERTY VERBATIM_LIBRARIES)
+add_custom_target(installed DEPENDS verbatim verbatim_tensor ${libraries})
+
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/verbatim
         FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/verbatim/configs

@@ -30,6 +30,11 @@ function(verbatim_compile_options target)
   # -fPIC for programs too (instead of -fPIE): GCC accepts a precompiled header only from identical code generation.
   target_compile_options(${target} PRIVATE -fPIC -Wall -Wextra -Wno-unused-parameter -Wno-psabi
                                            -fno-math-errno -fno-trapping-math)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12
+     AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # GCC 12 sees overlapping copies in "(" + text + ")" with std::string, where there are none (GCC bug 105329).
+    target_compile_options(${target} PRIVATE -Wno-restrict)
+  endif()
   if(VERBATIM_NATIVE)
     target_compile_options(${target} PRIVATE -march=native)
   endif()

@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -56,6 +57,62 @@ void write_all(int descriptor, const char* data, size_t size, const std::filesys
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   const std::filesystem::path folder = path.parent_path();
   return folder.empty() ? std::filesystem::path(".") : folder;
+}
+
+// Temporary names are ".NAME.PROCESS-COUNT.tmp": hidden, so that patterns like *.safetensors do not see them.
+std::string temporary_prefix(const std::filesystem::path& path) {
+  // Names have 255 bytes at most, so a long one is shortened.
+  return fmt::format(".{}.", path.filename().string().substr(0, 128));
+}
+
+bool remove_from_end(std::string_view& text, std::string_view expected) {
+  if (!text.ends_with(expected)) return false;
+  text.remove_suffix(expected.size());
+  return true;
+}
+
+bool remove_digits_from_end(std::string_view& text) {
+  const size_t kept = text.find_last_not_of("0123456789") + 1;  // 0 when all are digits
+  const bool any = kept < text.size();
+  text = text.substr(0, kept);
+  return any;
+}
+
+// ".NAME." of a temporary name; empty for other names.
+std::string_view prefix_of_temporary(std::string_view name) {
+  const bool is_ours = remove_from_end(name, ".tmp") && remove_digits_from_end(name) && remove_from_end(name, "-") &&
+                       remove_digits_from_end(name) && name.size() > 2 && name.starts_with('.') && name.ends_with('.');
+  return is_ours ? name : std::string_view();
+}
+
+bool is_named(int descriptor, const std::filesystem::path& path) {
+  struct stat held {};
+  struct stat named {};
+  return ::fstat(descriptor, &held) == 0 && ::lstat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
+         held.st_dev == named.st_dev;
+}
+
+// Removes a temporary file unless somebody holds its lock. The process number in its name would not do: numbers are
+// used again, and mean nothing to another container or machine that shares the folder.
+void remove_if_unfinished(const std::filesystem::path& path) {
+  // O_NONBLOCK: not to wait when it is a pipe.
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat status {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  // No lock: it is being written, or this file system has no locks and nothing can be told.
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return;
+  if (is_named(file.get(), path)) ::unlink(path.c_str());
+}
+
+// Leftovers of files with this prefix, of all files when it is empty. Whatever cannot be read or removed stays: it is
+// in nobody's way.
+void remove_unfinished(const std::filesystem::path& folder, std::string_view prefix) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const std::string_view found = prefix_of_temporary(name);
+    if (!found.empty() && (prefix.empty() || found == prefix)) remove_if_unfinished(entry->path());
+  }
 }
 
 }  // namespace
@@ -129,14 +186,19 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   if (path_.filename().empty()) throw_input("'{}': expected the name of a file, got a folder", path_.string());
   static std::atomic<uint64_t> counter{0};
-  // Names have 255 bytes at most, so a long one is shortened; hidden, so that patterns like *.safetensors do not see
-  // it.
-  const std::string name = path_.filename().string().substr(0, 128);
+  const std::string prefix = temporary_prefix(path_);
+  remove_unfinished(folder_of(path_), prefix);
   while (true) {
-    temporary_ = folder_of(path_) / fmt::format(".{}.{}-{}.tmp", name, ::getpid(), counter++);
+    temporary_ = folder_of(path_) / fmt::format("{}{}-{}.tmp", prefix, ::getpid(), counter++);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ >= 0) break;
-    if (errno == EEXIST) continue;  // left over from a killed process with the same number
+    if (descriptor_ >= 0) {
+      // The lock says that somebody is writing it. Before it was there, the file may have been taken for a leftover.
+      while (::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) continue;
+      if (is_named(descriptor_, temporary_)) break;
+      ::close(std::exchange(descriptor_, -1));
+      continue;
+    }
+    if (errno == EEXIST) continue;  // of a process with the same number, which another machine may have
     const int code = errno;
     if (code == ENOENT || code == ENOTDIR) {
       throw_input("{}: expected an existing folder {}, got none; create it first", path_.string(),
@@ -189,11 +251,12 @@ void AtomicFile::commit() {
   VERBATIM_ASSERT(descriptor_ >= 0, "{} was committed twice", path_.string());
   flush_buffer();
   if (::fsync(descriptor_) != 0) throw_system(errno, "flush to disk", temporary_.string());
-  if (::close(std::exchange(descriptor_, -1)) != 0) throw_system(errno, "close", temporary_.string());
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     throw_system(errno, "rename a temporary file to", path_.string());
   }
   temporary_.clear();
+  // Closed last: it is locked up to here. All bytes are on the disk, so that closing has nothing more to report.
+  ::close(std::exchange(descriptor_, -1));
   sync_folder(folder_of(path_));
 }
 
@@ -202,6 +265,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
   file.write(bytes);
   file.commit();
 }
+
+void remove_unfinished_files(const std::filesystem::path& folder) { remove_unfinished(folder, ""); }
 
 void sync_folder(const std::filesystem::path& folder) {
   const Descriptor descriptor(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

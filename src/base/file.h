@@ -37,7 +37,8 @@ class MappedFile {
 [[nodiscard]] std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 34);
 
 // A file that appears under its final name only when it is complete: written to a temporary name in the same folder,
-// flushed to disk (fsync of file and folder) and renamed by commit(). Without commit() nothing is left behind.
+// flushed to disk (fsync of file and folder) and renamed by commit(). Without commit() nothing is left behind. What a
+// killed process left of the same file goes when the file is written again.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -64,6 +65,10 @@ class AtomicFile {
 
 // AtomicFile with one write.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+// Removes what killed processes left of AtomicFiles in a folder (not below it). A file that is still being written, by
+// any process that shares the file system, is locked and stays.
+void remove_unfinished_files(const std::filesystem::path& folder);
 
 // Makes the names in a folder durable (fsync on the folder).
 void sync_folder(const std::filesystem::path& folder);

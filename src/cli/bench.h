@@ -25,8 +25,8 @@ struct BenchOptions {
   std::filesystem::path tokenizer;  // of `encode`: a SentencePiece model
 };
 
-// `verbatim bench NAME`: a row of the table in bench_table.cc, or in bench_tensor_table.cc for benches that need
-// LibTorch.
+// `verbatim bench NAME`: a row of the table in bench_table.cc. The functions of benches that need LibTorch are named in
+// bench_tensor_table.cc.
 struct Bench {
   std::string_view name;
   std::string_view summary;
@@ -34,11 +34,10 @@ struct Bench {
   bool needs_model = false;
 };
 [[nodiscard]] const std::vector<Bench>& plain_benches();
-// Filled by the tensor library when it is entered; empty in the program itself.
+// Their functions are null in the program itself; the tensor library sets them when it is entered.
 [[nodiscard]] std::vector<Bench>& tensor_benches();
-// The rows for that.
-[[nodiscard]] const std::vector<Bench>& linked_tensor_benches();
-// All that are linked in.
+void link_tensor_benches();
+// All there are.
 [[nodiscard]] std::vector<Bench> benches();
 
 // The machine's limits, to which the other figures are compared.

@@ -11,7 +11,13 @@ const std::vector<Bench>& plain_benches() {
 }
 
 std::vector<Bench>& tensor_benches() {
-  static std::vector<Bench> table;
+  static std::vector<Bench> table = {
+      {"machine", "matrix product rate and memory bandwidth, the limits of everything else", nullptr},
+      {"generate", "generation beside the memory bandwidth limit and without caches; takes a model", nullptr,
+       /*needs_model=*/true},
+      {"train", "a training step beside the matrix product rate; takes a model or settings", nullptr,
+       /*needs_model=*/true},
+  };
   return table;
 }
 

@@ -1,16 +1,15 @@
+#include "base/error.h"
 #include "cli/bench.h"
 
 namespace verbatim {
 
-const std::vector<Bench>& linked_tensor_benches() {
-  static const std::vector<Bench> table = {
-      {"machine", "matrix product rate and memory bandwidth, the limits of everything else", bench_machine},
-      {"generate", "generation beside the memory bandwidth limit and without caches; takes a model", bench_generate,
-       /*needs_model=*/true},
-      {"train", "a training step beside the matrix product rate; takes a model or settings", bench_train,
-       /*needs_model=*/true},
-  };
-  return table;
+void link_tensor_benches() {
+  for (Bench& bench : tensor_benches()) {
+    if (bench.name == "machine") bench.run = bench_machine;
+    if (bench.name == "generate") bench.run = bench_generate;
+    if (bench.name == "train") bench.run = bench_train;
+    VERBATIM_ASSERT(bench.run != nullptr, "bench {} has no function", bench.name);
+  }
 }
 
 }  // namespace verbatim

@@ -6,6 +6,7 @@
 #include "cli/bench.h"
 #include "cli/model_argument.h"
 #include "train/optimizer.h"
+#include "train/product_rate.h"
 #include "train/trainer.h"
 
 namespace verbatim {
@@ -29,15 +30,6 @@ double median_seconds(double seconds, Work work) {
   } while (seconds_since(start) < seconds || times.size() < 3);
   std::nth_element(times.begin(), times.begin() + static_cast<int64_t>(times.size() / 2), times.end());
   return times[times.size() / 2];
-}
-
-// Products of square matrices of this type, in operations per second.
-double product_rate(at::ScalarType type, double seconds) {
-  torch::NoGradGuard no_grad;
-  constexpr int64_t kSize = 1024;
-  const at::Tensor a = torch::randn({kSize, kSize}).to(type);
-  const double operations = 2.0 * kSize * kSize * kSize;
-  return operations / median_seconds(seconds, [&] { (void)at::mm(a, a); });
 }
 
 // Pieces of one window each, as training cuts them; the sentences have words of many lengths.
@@ -68,7 +60,7 @@ std::vector<BenchFigure> bench_train(const BenchOptions& options) {
   if (compute_type_of("auto", at::kCPU) == at::kBFloat16) types.push_back(at::kBFloat16);
   for (const at::ScalarType type : types) {
     const std::string name = type == at::kFloat ? "float32" : "bfloat16";
-    const double limit = product_rate(type, options.seconds);
+    const double limit = measure_product_rate(type, at::kCPU, options.seconds);
     const double seconds = median_seconds(4 * options.seconds, [&] {
       model.nats(batch, {.compute_type = type}).sum().backward();
       const double norm = optimizer.gradient_norm(1.0 / static_cast<double>(batch.rows()));

@@ -43,6 +43,10 @@ bool has_word(const std::vector<std::string>& arguments, std::string_view word) 
 
 }  // namespace
 
+bool asks_for_help(const std::vector<std::string>& arguments) {
+  return (has_word(arguments, "--help") || has_word(arguments, "-h")) && !has_word(arguments, "--help-all");
+}
+
 CommandDefinition complete_definition(DefinitionMaker make, CommonOptions& common) {
   CommandDefinition command = make();
   if (const CommandRow* row = find_command(command.name); row != nullptr && command.summary.empty()) {
@@ -65,7 +69,7 @@ int run_command(DefinitionMaker make, const std::vector<std::string>& arguments,
       help_output.flush();
       return 0;
     }
-    if (has_word(arguments, "--help") || has_word(arguments, "-h")) {
+    if (asks_for_help(arguments)) {
       help_output.text(command_help(command, HelpExtent::kScreen));
       help_output.flush();
       return 0;

@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "cli/tensor_library.h"
+#include "cli/tensor_options.h"
 #include "cli/what_if.h"
 
 namespace verbatim {
@@ -21,18 +22,30 @@ int run_plain(const std::vector<std::string>& arguments) {
   return run_command(kMake, arguments);
 }
 
-// Benches that need no tensors run in the program itself when the name comes first; the library has all of them.
+// The library is opened for what it does, not for saying what that is.
+int help_here_or_run_there(std::string_view name, const std::vector<std::string>& arguments) {
+  if (asks_for_help(arguments)) {
+    for (const NamedMaker& maker : tensor_command_helps()) {
+      if (maker.name == name) return run_command(maker.make, arguments);
+    }
+  }
+  return run_tensor_command(name, arguments);
+}
+
+// Benches that need no tensors, and the list of all, run in the program itself; the library has all of them.
 int run_bench_here_or_there(const std::vector<std::string>& arguments) {
-  const std::vector<Bench>& here = plain_benches();
-  const bool is_here = !arguments.empty() && std::any_of(here.begin(), here.end(), [&](const Bench& bench) {
-    return bench.name == arguments.front();
-  });
+  const auto needs_library = [](const std::string& word) {
+    const std::vector<Bench>& there = tensor_benches();
+    return word == "all" ||
+           std::any_of(there.begin(), there.end(), [&](const Bench& bench) { return bench.name == word; });
+  };
+  const bool is_here = asks_for_help(arguments) || std::none_of(arguments.begin(), arguments.end(), needs_library);
   return is_here ? run_command(bench_command, arguments) : run_tensor_command("bench", arguments);
 }
 
 // Questions about known models are answered from shapes.
 int run_inspect_here_or_there(const std::vector<std::string>& arguments) {
-  return asks_what_if(arguments) ? run_command(what_if_command, arguments) : run_tensor_command("inspect", arguments);
+  return asks_what_if(arguments) ? run_command(what_if_command, arguments) : help_here_or_run_there("inspect", arguments);
 }
 
 struct NameAndSummary {
@@ -64,8 +77,9 @@ std::vector<CommandRow> make_table() {
 #define VERBATIM_COMMAND(name) Known{#name, run_plain<name##_command>, false},
 #include "plain_commands.inc"
 #undef VERBATIM_COMMAND
-#define VERBATIM_COMMAND(name) \
-  Known{#name, [](const std::vector<std::string>& arguments) { return run_tensor_command(#name, arguments); }, true},
+#define VERBATIM_COMMAND(name)                                                                                     \
+  Known{#name, [](const std::vector<std::string>& arguments) { return help_here_or_run_there(#name, arguments); }, \
+        true},
 #include "tensor_commands.inc"
 #undef VERBATIM_COMMAND
   };

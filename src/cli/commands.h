@@ -38,6 +38,9 @@ struct NamedMaker {
 [[nodiscard]] int run_command(DefinitionMaker make, const std::vector<std::string>& arguments,
                               void (*prepare)(const CommonOptions&) = nullptr);
 
+// Whether the words ask for the short help (and not for --help-all).
+[[nodiscard]] bool asks_for_help(const std::vector<std::string>& arguments);
+
 // The one place that maps exceptions to exit codes: InputError and UsageError 2, Interrupted 130, all others 1. To be
 // called in a catch block; writes "verbatim COMMAND: error: ..." to stderr.
 [[nodiscard]] int report_exception(std::string_view command);

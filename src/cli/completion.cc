@@ -32,7 +32,9 @@ std::vector<std::string> setting_names(const Entry& entry) {
   for (size_t start = 0; start < text.size();) {
     const size_t end = std::min(text.find('\n', start), text.size());
     const size_t first = text.find_first_not_of(' ', start);
-    if (first < end) names.push_back(text.substr(first, std::min(text.find(' ', first), end) - first));
+    const std::string name = first < end ? text.substr(first, std::min(text.find(' ', first), end) - first) : "";
+    // Two families may have a setting of one name.
+    if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     start = end + 1;
   }
   return names;

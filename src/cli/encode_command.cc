@@ -7,21 +7,13 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
-#include "cli/command.h"
 #include "cli/model_argument.h"
+#include "cli/tensor_options.h"
 #include "evaluate/position_report.h"
 #include "text/utf8.h"
 
 namespace verbatim {
 namespace {
-
-struct EncodeFlags {
-  std::filesystem::path model;
-  std::string text = "-";
-  std::optional<int64_t> level;
-  bool bytes = false;
-  bool table = false;
-};
 
 std::string text_argument(const EncodeFlags& flags) {
   if (flags.text != "-") return flags.text;
@@ -131,29 +123,6 @@ int run_encode(const EncodeFlags& flags, CommandContext& context) {
 
 }  // namespace
 
-CommandDefinition encode_command() {
-  auto flags = std::make_shared<EncodeFlags>();
-  CommandDefinition command{
-      .name = "encode",
-      .usage = "MODEL|CONFIG.toml [TEXT|-]",
-      .examples = {{"verbatim encode run/ \"The cat sat on the mat.\"", "the parts of a text and what they cost"},
-                   {"verbatim encode configs/patch-space-small.toml \"The cat sat.\"", "the parts, without a model"},
-                   {"verbatim encode run/ - --json < letter.txt", "one object for each part"}},
-      .notes =
-          "Models with patches show the patches of their first level, others their positions. The bits of all parts "
-          "together are the cost of the text without its end."};
-  OptionSet& options = command.options;
-  options.option("--level", flags->level,
-                 {.help = "show the patches of this level, 1 for the first", .minimum = 1, .maximum = 64});
-  options.flag("--bytes", flags->bytes,
-               {.help = "show each byte (or token), with its boundary probability for patches"});
-  options.flag("--table", flags->table, {.help = "one line for each part"});
-  options.positional(
-      "MODEL", flags->model,
-      {.help = "model folder, run folder or settings file", .completes = Completes::kFile, .required = true});
-  options.positional("TEXT", flags->text, {.help = "the text; - reads stdin"});
-  command.run = [flags](CommandContext& context) { return run_encode(*flags, context); };
-  return command;
-}
+CommandDefinition encode_command() { return define_encode(run_encode); }
 
 }  // namespace verbatim

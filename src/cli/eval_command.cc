@@ -8,10 +8,10 @@
 
 #include "base/error.h"
 #include "base/machine.h"
-#include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/model_argument.h"
 #include "cli/progress.h"
+#include "cli/tensor_options.h"
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
 #include "evaluate/speed.h"
@@ -19,18 +19,6 @@
 
 namespace verbatim {
 namespace {
-
-struct EvalFlags {
-  std::filesystem::path model;
-  std::string data;
-  std::vector<std::string> suites;
-  std::string precision = "float32";
-  std::string device = "auto";
-  std::optional<int64_t> window_bytes;
-  int64_t stride_bytes = 0;
-  std::optional<int64_t> batch_bytes;
-  int64_t max_bytes = 0;
-};
 
 Record record_of(const LikelihoodResult& result, const DocumentSource& documents, const EvalFlags& flags) {
   Record record;
@@ -180,50 +168,6 @@ int run_eval(const EvalFlags& flags, CommandContext& context) {
 
 }  // namespace
 
-CommandDefinition eval_command() {
-  auto flags = std::make_shared<EvalFlags>();
-  CommandDefinition command{
-      .name = "eval",
-      .usage = "MODEL --data PATH [--suite NAME]",
-      .examples = {{"verbatim eval run/ --data data/", "bits per byte of the held-out part of a prepared folder"},
-                   {"verbatim eval run/ --data letter.txt --json", "of any text, for other programs"},
-                   {"verbatim eval run/ --data data/ --suite speed", "bytes/s of evaluation and generation"},
-                   {"verbatim eval tokenizer.json --data letter.txt --suite fertility",
-                    "positions per word, by script"}},
-      .notes =
-          "Every byte of every document is scored exactly once, document ends included. A window scores its last "
-          "quarter after three quarters of context (the first window of a document scores all of it); --stride "
-          "changes that. Bits per byte are total bits over the bytes of the original text. The suites fertility and "
-          "duplicates "
-          "look at the cutting of text and at vocabularies only: for them MODEL may also be a CONFIG.toml, a "
-          "tokenizer.json or a SentencePiece .model."};
-  OptionSet& options = command.options;
-  options.positional("MODEL", flags->model,
-                     {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});
-  options.option("--data", flags->data,
-                 {.help = "prepared folder (DIR, DIR:train), memory map, text file or folder of texts",
-                  .placeholder = "PATH",
-                  .completes = Completes::kFile});
-  options.option("--suite", flags->suites,
-                 {.help = "what to measure; may be given several times",
-                  .default_text = "likelihood",
-                  .choices = {"likelihood", "speed", "fertility", "duplicates"}});
-  options.option("--window", flags->window_bytes,
-                 {.help = "text that the model sees at once",
-                  .unit = "bytes",
-                  .default_text = "window of training",
-                  .minimum = 2});
-  options.option("--stride", flags->stride_bytes,
-                 {.help = "from one window to the next; 0: a quarter of the window", .unit = "bytes", .minimum = 0});
-  options.option(
-      "--batch", flags->batch_bytes,
-      {.help = "text computed together", .unit = "bytes", .default_text = "batch of training", .minimum = 1});
-  options.option("--max-bytes", flags->max_bytes,
-                 {.help = "score only the beginning of the data; 0: all of it", .unit = "bytes", .minimum = 0});
-  options.option("--precision", flags->precision, {.help = "type of activations", .choices = {"float32", "bfloat16"}});
-  options.option("--device", flags->device, {.help = "where to compute", .choices = {"auto", "cpu", "cuda"}});
-  command.run = [flags](CommandContext& context) { return run_eval(*flags, context); };
-  return command;
-}
+CommandDefinition eval_command() { return define_eval(run_eval); }
 
 }  // namespace verbatim

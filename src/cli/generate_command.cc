@@ -10,30 +10,15 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text_format.h"
-#include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/line_editor.h"
 #include "cli/model_argument.h"
+#include "cli/tensor_options.h"
 #include "generate/chat.h"
 #include "generate/generate.h"
 
 namespace verbatim {
 namespace {
-
-struct GenerateFlags {
-  std::filesystem::path model;
-  std::optional<std::string> prompt;
-  std::optional<std::string> file;
-  GenerateOptions generate;
-  std::optional<int64_t> seed;
-  std::optional<int64_t> context_bytes;
-  bool display_prompt = true;
-  bool chat = false;
-  std::string system;
-  std::string chat_template = "auto";
-  std::string draft;
-  std::string draft_text;
-};
 
 uint64_t chosen_seed(const GenerateFlags& flags) {
   if (flags.seed.has_value()) return static_cast<uint64_t>(*flags.seed);
@@ -200,75 +185,6 @@ int run_generate(GenerateFlags flags, CommandContext& context) {
 
 }  // namespace
 
-CommandDefinition generate_command() {
-  auto flags = std::make_shared<GenerateFlags>();
-  CommandDefinition command{
-      .name = "generate",
-      .usage = "MODEL [-p TEXT | -f FILE] [-n BYTES]",
-      .examples = {{"verbatim generate run/ -p \"Once upon a time\" -n 300", "goes on with a text"},
-                   {"verbatim generate run/ --temp 0 < /dev/null", "the most likely new text"},
-                   {"verbatim generate run/", "asks for beginnings, on a terminal"},
-                   {"verbatim generate run/ --chat -p \"What is a word?\"", "one answer of a model for conversations"},
-                   {"echo \"In the beginning\" | verbatim generate run/ -f - --json", "for other programs"}},
-      .notes =
-          "The filters work on the probabilities at temperature 1, in the order repetition penalty, top-k, top-p, "
-          "min-p; the temperature is applied to what is left. Without -s every call writes another text; the seed "
-          "is logged, so that a text can be had again."};
-  SamplingOptions& sampling = flags->generate.sampling;
-  OptionSet& options = command.options;
-  options.positional("MODEL", flags->model,
-                     {.help = "model folder or run folder", .completes = Completes::kFolder, .required = true});
-  options.option("-p,--prompt", flags->prompt, {.help = "text to go on with; none: a new text", .placeholder = "TEXT"});
-  options.option("-f,--file", flags->file,
-                 {.help = "file with the text to go on with; - reads stdin",
-                  .placeholder = "FILE",
-                  .completes = Completes::kFile});
-  options.option("-n,--bytes", flags->generate.max_bytes,
-                 {.help = "longest text; 0: until the model ends it", .unit = "bytes", .minimum = 0});
-  options.option("--stop", flags->generate.stop,
-                 {.help = "ends the text before this string; may be given several times", .placeholder = "TEXT"});
-  options.option("--samples", flags->generate.samples, {.help = "texts to write", .minimum = 1, .maximum = 65536});
-  options.flag("--display-prompt,--no-display-prompt", flags->display_prompt,
-               {.help = "whether the prompt is written before its text"});
-  options.flag("--chat", flags->chat,
-               {.help = "answers -p, or lines from the terminal or stdin, as a model trained on conversations"});
-  options.option("--system", flags->system,
-                 {.help = "what the conversation begins with", .placeholder = "TEXT", .advanced = true});
-  options.option("--chat-template", flags->chat_template,
-                 {.help = "how the model was trained (prepare --chat-template)",
-                  .choices = {"auto", "tfree", "plain"},
-                  .advanced = true});
-  options.group("Sampling");
-  options.option("--temp", sampling.temperature,
-                 {.help = "temperature; 0: always the most likely choice", .minimum = 0});
-  options.option("--top-k", sampling.top_k, {.help = "keep the most likely choices; 0: all", .minimum = 0});
-  options.option("--top-p", sampling.top_p,
-                 {.help = "keep the fewest choices that reach this probability; 1: all", .minimum = 0, .maximum = 1});
-  options.option("--min-p", sampling.min_p,
-                 {.help = "drop choices below this share of the most likely one", .minimum = 0, .maximum = 1});
-  options.option("--repeat-penalty", sampling.repetition_penalty,
-                 {.help = "lowers scores of recent choices; 1: off", .minimum = 0});
-  options.option("--repeat-last-n", sampling.repetition_window,
-                 {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9});
-  options.option("-s,--seed", flags->seed,
-                 {.help = "of the random numbers", .default_text = "another one each time", .minimum = 0});
-  options.group("Memory and speed");
-  options.option("-c,--context", flags->context_bytes,
-                 {.help = "bytes of context; when full, its last half is read again; 0: no limit",
-                  .unit = "bytes",
-                  .default_text = "window of training",
-                  .minimum = 0});
-  options.option("--draft", flags->draft,
-                 {.help = "guesses bytes, read in one pass; same text",
-                  .placeholder = "ngram|MODEL",
-                  .completes = Completes::kFolder});
-  options.option("--draft-text", flags->draft_text,
-                 {.help = "text that the draft ngram learns from beforehand",
-                  .placeholder = "FILE",
-                  .completes = Completes::kFile,
-                  .advanced = true});
-  command.run = [flags](CommandContext& context) { return run_generate(*flags, context); };
-  return command;
-}
+CommandDefinition generate_command() { return define_generate(run_generate); }
 
 }  // namespace verbatim

@@ -7,22 +7,14 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
-#include "cli/command.h"
 #include "cli/model_argument.h"
-#include "cli/what_if.h"
+#include "cli/tensor_options.h"
 #include "corpus/corpus.h"
 #include "evaluate/speed.h"
 #include "model/weights.h"
 
 namespace verbatim {
 namespace {
-
-struct InspectFlags {
-  std::filesystem::path model;
-  std::vector<std::string> overrides;
-  std::string data;
-  WhatIfFlags what_if;  // for the help; answered in what_if.cc
-};
 
 // Prose for costs that depend on the text (words, patches, tokens) when no data is given.
 constexpr std::string_view kSampleText =
@@ -238,25 +230,6 @@ int run_inspect(const InspectFlags& flags, CommandContext& context) {
 
 }  // namespace
 
-CommandDefinition inspect_command() {
-  auto flags = std::make_shared<InspectFlags>();
-  CommandDefinition command{
-      .name = "inspect",
-      .usage = "MODEL|CONFIG.toml",
-      .examples = {
-          {"verbatim inspect run/", "structure, parameters, memory, cost per byte"},
-          {"verbatim inspect configs/patch-space-small.toml --backbone.inner.layers=6", "before training"},
-          {"verbatim inspect --what-if llama3-8b --encoder tokun:4x4x4", "a known model without its vocabulary"}}};
-  command.options.positional(
-      "MODEL", flags->model,
-      {.help = "model folder, run folder or settings file", .completes = Completes::kFile, .required = true});
-  command.options.option(
-      "--data", flags->data,
-      {.help = "text on which costs are counted", .placeholder = "PATH", .completes = Completes::kFile});
-  command.options.overrides(flags->overrides);
-  add_what_if_options(command.options, flags->what_if);
-  command.run = [flags](CommandContext& context) { return run_inspect(*flags, context); };
-  return command;
-}
+CommandDefinition inspect_command() { return define_inspect(run_inspect); }
 
 }  // namespace verbatim

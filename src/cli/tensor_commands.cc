@@ -53,7 +53,7 @@ void set_up_tensors(const CommonOptions& common) {
 
 int run(std::string_view name, const std::vector<std::string>& arguments) {
   tensor_definitions() = kTensorDefinitions;
-  tensor_benches() = linked_tensor_benches();
+  link_tensor_benches();
   if (name == "--version") return print_version();
   for (const auto* makers : {&plain_definitions(), &kTensorDefinitions}) {
     for (const NamedMaker& maker : *makers) {

@@ -3,13 +3,15 @@
 
 #include <algorithm>
 #include <memory>
+#include <sstream>
 
 #include "base/file.h"
+#include "base/random.h"
 #include "base/text_format.h"
-#include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/logging.h"
 #include "cli/progress.h"
+#include "cli/tensor_options.h"
 #include "cli/version.h"
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
@@ -22,14 +24,6 @@
 
 namespace verbatim {
 namespace {
-
-struct TrainFlags {
-  std::filesystem::path config;
-  std::filesystem::path data;
-  std::filesystem::path out;
-  std::vector<std::string> overrides;
-  bool dry_run = false;
-};
 
 // As typed, for environment.json.
 std::string command_line() {
@@ -144,7 +138,7 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
         "--chat-template "
         "plain");
   }
-  std::filesystem::create_directories(flags.out);
+  trainer.claim_run_folder();
   add_log_file((flags.out / "train.log").string());
   spdlog::info("{}: {} parameters, {} outside tables; {}", settings->model->family,
                format_count(static_cast<double>(trainer.model().parameter_count())),
@@ -195,54 +189,30 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
   return 0;
 }
 
+// The settings that exist depend on others; shown here with all those of a level, and below what other families have.
+std::string all_settings() {
+  RunSettings settings;
+  settings.optim.schedule = "wsd";
+  BackboneSettings& backbone = settings.model->backbone;
+  backbone.kind = "level";
+  backbone.pool = backbone.upsample = "cross";
+  std::string text = describe(settings);
+  for (const Family& family : all_families()) {
+    RunSettings other;
+    other.model->family = family.name;
+    std::istringstream lines(describe(other));
+    for (std::string line; std::getline(lines, line);) {
+      const bool is_of_family = line.starts_with("  encoder.") || line.starts_with("  decoder.");
+      if (is_of_family && text.find(line) == std::string::npos) {
+        text += fmt::format("{} (family {})\n", line, family.name);
+      }
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
-CommandDefinition train_command() {
-  auto flags = std::make_shared<TrainFlags>();
-  CommandDefinition command{
-      .name = "train",
-      .summary = "trains a model on prepared text; the same command resumes",
-      .usage = "CONFIG.toml --data DIR --out RUN [--section.key=value]...",
-      .examples = {
-          {"verbatim train configs/debug/patch-space.toml --data data --out runs/first", "seconds, to see it work"},
-          {"verbatim train configs/patch-space-small.toml --data data --out runs/space --train.max_seconds=600",
-           "ten minutes"},
-          {"verbatim train configs/patch-space-small.toml --data data --out runs/space --dry-run",
-           "settings, parameters and memory only"}}};
-  command.options.positional("CONFIG.toml", flags->config,
-                             {.help = "settings of the run", .completes = Completes::kFile, .required = true});
-  command.options.option("--data", flags->data,
-                         {.help = "folder made by `verbatim prepare`",
-                          .placeholder = "DIR",
-                          .completes = Completes::kFolder,
-                          .required = true});
-  command.options.option("-o,--out", flags->out,
-                         {.help = "run folder; resumed when it holds a checkpoint",
-                          .placeholder = "RUN",
-                          .completes = Completes::kFolder,
-                          .required = true});
-  command.options.flag("--dry-run", flags->dry_run,
-                       {.help = "print the final settings, parameters and memory, and stop"});
-  command.options.overrides(flags->overrides, [] {
-    // The settings that exist depend on others; shown here with all those of a level, and below those of family token.
-    RunSettings settings;
-    settings.optim.schedule = "wsd";
-    BackboneSettings& backbone = settings.model->backbone;
-    backbone.kind = "level";
-    backbone.pool = backbone.upsample = "cross";
-    RunSettings token;
-    token.model->family = "token";
-    std::string text = describe(settings);
-    const std::string other = describe(token);
-    for (size_t begin = other.find("encoder."); begin != std::string::npos; begin = other.find("encoder.", begin + 1)) {
-      if (begin > 0 && other[begin - 1] != '\n' && other[begin - 1] != ' ') continue;
-      const size_t end = other.find('\n', begin);
-      text += fmt::format("{} (family token)\n", other.substr(begin, end - begin));
-    }
-    return text;
-  });
-  command.run = [flags](CommandContext& context) { return run_train(*flags, context); };
-  return command;
-}
+CommandDefinition train_command() { return define_train(run_train, all_settings); }
 
 }  // namespace verbatim

@@ -64,7 +64,7 @@ std::vector<TextPart> report_positions(LanguageModel& model, std::string_view do
   for (size_t i = 0; i < parts.size(); ++i) {
     parts[i].start = positions.begin(i);
     parts[i].end = positions.ends[i];
-    parts[i].ids = positions.ids_of(i);
+    parts[i].ids = model.encoder().table_ids(positions.ids_of(i));
     if (scored != nullptr) parts[i].bits = scored->nats[i] / std::numbers::ln2;
     if (!levels.empty()) parts[i].boundary_probability = static_cast<double>(levels.front().probability[i]);
   }

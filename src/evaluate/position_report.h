@@ -13,7 +13,7 @@ namespace verbatim {
 // What a model makes of one text, part by part. The parts tile the text.
 struct TextPart {
   uint64_t start = 0, end = 0;      // bytes of the text
-  std::vector<int32_t> ids;         // of a position; empty for patches
+  std::vector<int32_t> ids;         // of a position, rows of the encoder's table; empty for patches
   std::optional<double> bits = {};  // cost of the part; their sum is the cost of the text without its end
   std::optional<double> boundary_probability = {};  // that a patch of the first level ends with this position
 };

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "generate/sampler.h"
 #include "generate/streamed_text.h"
 #include "text/utf8.h"
 

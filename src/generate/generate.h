@@ -1,36 +1,15 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "generate/draft.h"
-#include "generate/sampler.h"
+#include "generate/generate_options.h"
 #include "model/language_model.h"
 
 namespace verbatim {
-
-// What is asked of a generation.
-struct GenerateOptions {
-  int64_t max_bytes = 256;             // longest text of each sample; 0: until the end of the document or a stop string
-  std::vector<std::string> stop = {};  // strings that end a sample; not part of its text
-  SamplingOptions sampling = {};       // sample i draws from the random stream i of its seed
-  int64_t samples = 1;                 // texts for each prompt
-  // Bytes of context a stream may grow to (the prompt included); when it is full, the stream is read again from its
-  // last half. Meant for models trained on windows of this many bytes, and bounds memory. 0: no limit.
-  int64_t context_bytes = 0;
-  // Told the next bytes of a sample as soon as they are settled: never part of a UTF-8 character that later bytes
-  // complete. Returns whether to go on with this sample. Joined, the pieces are the sample's text.
-  std::function<bool(size_t sample, std::string_view bytes)> on_text = {};
-  const std::atomic<bool>* interrupted = nullptr;  // set by others to end all samples early
-  // Speculative decoding (Leviathan et al. 2023, arXiv 2211.17192), for one sample of one prompt and models whose
-  // positions are bytes: guesses of the next bytes are read in one pass over the weights, and kept as far as the model
-  // chooses the same. The text is the one that comes without.
-  Draft* draft = nullptr;
-};
 
 enum class FinishReason {
   kEndOfDocument,  // the model said so

@@ -5,24 +5,10 @@
 #include <vector>
 
 #include "base/random.h"
+#include "generate/generate_options.h"
 #include "model/decoder.h"
 
 namespace verbatim {
-
-// How one of several candidates is picked. The filters work on the probabilities at temperature 1 and in this order:
-// repetition penalty, top_k, top_p, min_p; the temperature is applied to what is left.
-struct SamplingOptions {
-  double temperature = 0.8;         // 0: always the most likely candidate, of equals the one with the lowest index
-  int64_t top_k = 40;               // keep the k most likely; 0: all
-  double top_p = 0.95;              // keep the fewest most likely ones that reach this probability together; 1: all
-  double min_p = 0.05;              // drop those less likely than this share of the most likely one; 0: none
-  double repetition_penalty = 1.0;  // above 1: choices made recently lose score; 1: off
-  int64_t repetition_window = 64;   // how many choices count as recent
-  uint64_t seed = 0;                // of the random numbers
-
-  // Throws InputError for values that make no sense.
-  void validate() const;
-};
 
 struct Candidate {
   int64_t index = 0;

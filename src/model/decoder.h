@@ -10,6 +10,7 @@
 
 #include "model/backbone.h"
 #include "model/positions.h"
+#include "settings/visitor.h"
 
 namespace verbatim {
 
@@ -51,6 +52,9 @@ class TextDecoder : public torch::nn::Module {
                                             Chooser& chooser) = 0;
   // Told every position that a stream reads.
   virtual void note(DecoderState& state, const std::vector<int32_t>& ids) const {}
+  // Parameters of this decoder (names within it) that one with the settings `former` does not have, because a setting
+  // switches them on that was off. A model can be trained on without them: they start at their initial values.
+  [[nodiscard]] virtual std::vector<std::string> switched_on_since(const Settings& former) const { return {}; }
   // Multiplications of the prediction of one row.
   [[nodiscard]] virtual double multiplications_per_row() const = 0;
   // The scores over the decoder's symbols, where it has a fixed list of them.

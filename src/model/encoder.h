@@ -37,6 +37,8 @@ class TextEncoder : public torch::nn::Module {
   // [R, D] row-major float32. Equal to encode() of the whole text.
   virtual void encode_rows(const PositionBatch& rows, std::span<const int64_t> stream, std::span<EncoderState*> states,
                            float* out_RD) = 0;
+  // The ids of a position as people should see them: rows of the table. `ids` are those of Positions.
+  [[nodiscard]] virtual std::vector<int32_t> table_ids(const std::vector<int32_t>& ids) const { return ids; }
   // The table that a tied decoder shares, [V, D]; undefined when there is none.
   [[nodiscard]] virtual at::Tensor table() const { return {}; }
 };

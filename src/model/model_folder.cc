@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "model/tensor_io.h"
@@ -48,16 +50,26 @@ std::shared_ptr<LanguageModel> load_model(const fs::path& path) {
   const fs::path folder = find_model_folder(path);
   auto settings = load_model_settings(folder);
   auto model = LanguageModel::create(settings, /*seed=*/0, folder);
-  load_weights(*model, folder);
+  (void)load_weights(*model, folder);
   return model;
 }
 
-void load_weights(LanguageModel& model, const fs::path& folder) {
+std::vector<std::string> load_weights(LanguageModel& model, const fs::path& folder) {
   fs::path weights = folder / "model.safetensors";
   if (!fs::exists(weights)) weights = folder / "model.safetensors.index.json";
   const SafetensorsReader reader = SafetensorsReader::open(weights);
-  load_parameters(model, reader, weights.string(),
-                  [&](const std::string& name) { return file_tensor_name(model.settings(), name); });
+  const auto name_in_file = [&](const std::string& name) { return file_tensor_name(model.settings(), name); };
+  const auto parameters = model.named_parameters();
+  const bool is_complete = std::all_of(parameters.begin(), parameters.end(), [&](const auto& parameter) {
+    return reader.contains(name_in_file(parameter.key()));
+  });
+  std::set<std::string> may_be_missing;
+  if (!is_complete) {
+    for (const std::string& name : model.decoder().switched_on_since(*load_model_settings(folder)->decoder)) {
+      may_be_missing.insert("decoder." + name);
+    }
+  }
+  return load_parameters(model, reader, weights.string(), name_in_file, may_be_missing);
 }
 
 std::shared_ptr<LanguageModel> cpu_copy(LanguageModel& model, const fs::path& files) {

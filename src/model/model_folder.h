@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "model/language_model.h"
 
@@ -20,7 +21,9 @@ namespace verbatim {
 [[nodiscard]] std::shared_ptr<ModelSettings> load_model_settings(const std::filesystem::path& path);
 
 // Copies the weights of a model folder into a model of the same shapes. Throws InputError for those that do not fit.
-void load_weights(LanguageModel& model, const std::filesystem::path& folder);
+// Parameters that a setting switches on which is off in the folder's config.json (TextDecoder::switched_on_since) keep
+// their values; returns their names.
+std::vector<std::string> load_weights(LanguageModel& model, const std::filesystem::path& folder);
 
 // Writes config.json, model.safetensors and the family's files into an existing folder. `card` becomes README.md unless
 // empty.

@@ -2,8 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <set>
-
 #include "base/error.h"
 
 namespace verbatim {
@@ -64,13 +62,20 @@ at::Tensor tensor_from_view(const TensorView& view, const std::string& name) {
   return raw.is_floating_point() ? raw.to(at::kFloat) : raw.to(at::kLong);
 }
 
-void load_parameters(torch::nn::Module& module, const SafetensorsReader& reader, const std::string& file,
-                     const std::function<std::string(const std::string&)>& file_name) {
+std::vector<std::string> load_parameters(torch::nn::Module& module, const SafetensorsReader& reader,
+                                         const std::string& file,
+                                         const std::function<std::string(const std::string&)>& file_name,
+                                         const std::set<std::string>& may_be_missing) {
   torch::NoGradGuard no_grad;
   std::set<std::string> used;
+  std::vector<std::string> missing;
   for (auto& parameter : module.named_parameters()) {
     const std::string name = file_name(parameter.key());
     if (!reader.contains(name)) {
+      if (may_be_missing.contains(parameter.key())) {
+        missing.push_back(parameter.key());
+        continue;
+      }
       throw_input("{}: tensor \"{}\" is missing; the file does not belong to these settings", file, name);
     }
     const at::Tensor value = tensor_from_view(reader.tensor(name), name);
@@ -86,6 +91,7 @@ void load_parameters(torch::nn::Module& module, const SafetensorsReader& reader,
       throw_input("{}: tensor \"{}\" has no place in the model of these settings", file, entry.first);
     }
   }
+  return missing;
 }
 
 }  // namespace verbatim

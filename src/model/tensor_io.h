@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,11 @@ class TensorBundle {
 [[nodiscard]] at::Tensor tensor_from_view(const TensorView& view, const std::string& name);
 
 // Copies stored values into a module's parameters. `file_name` maps a parameter's name to its name in the file. Throws
-// InputError naming the file for tensors that are missing, left over or of another shape.
-void load_parameters(torch::nn::Module& module, const SafetensorsReader& reader, const std::string& file,
-                     const std::function<std::string(const std::string&)>& file_name);
+// InputError naming the file for tensors that are missing, left over or of another shape. Parameters in
+// `may_be_missing` keep their values when the file does not have them; returns their names.
+std::vector<std::string> load_parameters(torch::nn::Module& module, const SafetensorsReader& reader,
+                                         const std::string& file,
+                                         const std::function<std::string(const std::string&)>& file_name,
+                                         const std::set<std::string>& may_be_missing = {});
 
 }  // namespace verbatim

@@ -5,13 +5,9 @@
 #include <string>
 
 #include "model/language_model.h"
+#include "pretrained/llama_options.h"
 
 namespace verbatim {
-
-struct LlamaExportOptions {
-  std::string dtype = "float32";  // or "bfloat16", "float16": rounded to the nearest; the first keeps every bit
-  int64_t positions = 0;          // max_position_embeddings; 0: what the model knows of its training, else 2048
-};
 
 struct LlamaExport {
   std::string architecture;    // "LlamaForCausalLM"

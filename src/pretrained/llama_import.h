@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/language_model.h"
+#include "pretrained/llama_options.h"
 
 namespace verbatim {
 
@@ -16,12 +17,6 @@ struct LlamaImport {
   std::string architecture;    // "LlamaForCausalLM"
   std::string stored_types;    // of the weights: "F32", or several: "BF16, F32"
   std::string tokenizer_file;  // name in the source
-};
-
-struct LlamaImportOptions {
-  // Predicted behind a document, instead of eos_token_id; -1: as the checkpoint says. Some were trained on documents
-  // that follow each other with the begin symbol between them: it is what they predict at the end.
-  int64_t end_id = -1;
 };
 
 // Reads a folder into a model. Weights of type F32, F16 and BF16 become float32. The tokenizer is tokenizer.json, else

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -68,9 +67,7 @@ std::string replace_broken_characters(std::string_view text) {
 
 }  // namespace
 
-struct BpeTokenizer::Impl {
-  enum class Special { kIgnore, kRecognise };
-
+struct BpeTokenizer::Impl : TokenTable {
   struct Scratch {
     WordCache cache;
     BpeMerger::Scratch merge;
@@ -78,13 +75,9 @@ struct BpeTokenizer::Impl {
     std::string marked;
   };
 
-  std::string where;
-  std::string file;
   TokenizerJson json;
-  std::vector<TokenBytes> tokens;
   // Words as the merger sees them: bytes for byte-level vocabularies, text with U+2581 for spaces otherwise.
   IdMap word_ids;
-  std::array<int32_t, 256> byte_ids{};  // -1: none
   CodePointMap character_ids;
   BpeMerger merger;
   std::array<LiteralMatcher, 2> plain_added;  // not special; [0] found first, [1] (normalized) in what is left
@@ -92,9 +85,6 @@ struct BpeTokenizer::Impl {
   std::array<LiteralMatcher, 2> original_added;  // the library looks for normalized tokens in their normalized spelling
   std::unordered_map<int32_t, TokenizerJson::AddedToken> added_by_id;
   int32_t unknown_id = -1;
-  int32_t begin = -1;
-  int32_t end = -1;
-  bool lossless = true;
   bool has_prefix = false;         // encode() puts a space in front of a document
   bool cuts_before_marks = false;  // no merge crosses from text to U+2581, so words can be cut there
   mutable ScratchPool<Scratch> scratches;
@@ -105,13 +95,6 @@ struct BpeTokenizer::Impl {
   void choose_begin_and_end();
   // What the library's normalizer makes of a section.
   [[nodiscard]] std::string normalize(std::string_view section) const;
-
-  [[nodiscard]] const TokenBytes& token(int64_t id) const {
-    if (id < 0 || id >= static_cast<int64_t>(tokens.size())) {
-      throw_input("{}: there is no token {}, ids go from 0 to {}", where, id, tokens.size() - 1);
-    }
-    return tokens[static_cast<size_t>(id)];
-  }
 
   [[nodiscard]] bool is_special(int32_t id) const {
     const auto added = added_by_id.find(id);
@@ -124,13 +107,13 @@ struct BpeTokenizer::Impl {
   void encode_section(std::string_view section, bool with_prefix, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encode_marked_section(std::string_view section, bool with_prefix, Scratch& scratch,
                              std::vector<int32_t>& ids) const;
-  [[nodiscard]] Tokens encode(std::string_view text, TextStart start, Special special) const;
+  [[nodiscard]] Tokens encode(std::string_view text, TextStart start, bool with_special) const;
   [[nodiscard]] LiteralMatcher::Match find_added(const LiteralMatcher& matcher, std::string_view text,
                                                  size_t from) const;
 };
 
 BpeTokenizer::Impl::Impl(std::string bytes, std::string_view path)
-    : where(path), file(std::move(bytes)), json(TokenizerJson::parse(file, path)) {
+    : TokenTable{.where = std::string(path), .file = std::move(bytes)}, json(TokenizerJson::parse(file, path)) {
   fill_tokens();
   fill_merger();
   choose_begin_and_end();
@@ -419,13 +402,10 @@ LiteralMatcher::Match BpeTokenizer::Impl::find_added(const LiteralMatcher& match
   }
 }
 
-Tokens BpeTokenizer::Impl::encode(std::string_view text, TextStart start, Special special) const {
-  if (text.size() > std::numeric_limits<uint32_t>::max()) {
-    throw_input("a text of {} bytes; texts of 4 GiB and more must be encoded in parts", text.size());
-  }
+Tokens BpeTokenizer::Impl::encode(std::string_view text, TextStart start, bool with_special) const {
   Tokens out;
   out.ids.reserve(text.size() / 3 + 8);
-  const std::array<LiteralMatcher, 2>& added = special == Special::kRecognise ? all_added : plain_added;
+  const std::array<LiteralMatcher, 2>& added = with_special ? all_added : plain_added;
   auto scratch = scratches.take();
   bool prefix = has_prefix && start == TextStart::kDocument;
   const bool prefix_wanted = prefix;
@@ -491,19 +471,10 @@ BpeTokenizer::BpeTokenizer(std::string json, std::string_view where)
     : impl_(std::make_unique<Impl>(std::move(json), where)) {}
 BpeTokenizer::~BpeTokenizer() = default;
 
-int64_t BpeTokenizer::vocabulary_size() const { return static_cast<int64_t>(impl_->tokens.size()); }
-bool BpeTokenizer::is_lossless() const { return impl_->lossless; }
-int32_t BpeTokenizer::begin_id() const { return impl_->begin; }
-int32_t BpeTokenizer::end_id() const { return impl_->end; }
-const std::string& BpeTokenizer::file_bytes() const { return impl_->file; }
-const TokenBytes& BpeTokenizer::token_bytes(int32_t id) const { return impl_->token(id); }
+const TokenTable& BpeTokenizer::table() const { return *impl_; }
 
-Tokens BpeTokenizer::encode(std::string_view text, TextStart start) const {
-  return impl_->encode(text, start, Impl::Special::kIgnore);
-}
-
-Tokens BpeTokenizer::encode_with_special(std::string_view text, TextStart start) const {
-  return impl_->encode(text, start, Impl::Special::kRecognise);
+Tokens BpeTokenizer::encode_text(std::string_view text, TextStart start, bool with_special) const {
+  return impl_->encode(text, start, with_special);
 }
 
 std::vector<int32_t> BpeTokenizer::encode_like_original(std::string_view text) const {

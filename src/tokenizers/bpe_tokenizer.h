@@ -30,23 +30,17 @@ class BpeTokenizer final : public Tokenizer {
   BpeTokenizer(std::string json, std::string_view where);
   ~BpeTokenizer() override;
 
-  [[nodiscard]] int64_t vocabulary_size() const override;
-  [[nodiscard]] bool is_lossless() const override;
-  [[nodiscard]] Tokens encode(std::string_view text, TextStart start = TextStart::kDocument) const override;
-  [[nodiscard]] Tokens encode_with_special(std::string_view text,
-                                           TextStart start = TextStart::kDocument) const override;
   [[nodiscard]] std::vector<int32_t> encode_like_original(std::string_view text) const override;
   [[nodiscard]] std::string decode(const std::vector<int32_t>& ids,
                                    TextStart start = TextStart::kDocument) const override;
   [[nodiscard]] std::string decode_like_original(const std::vector<int32_t>& ids) const override;
-  [[nodiscard]] const TokenBytes& token_bytes(int32_t id) const override;
-  [[nodiscard]] int32_t begin_id() const override;
-  [[nodiscard]] int32_t end_id() const override;
-  [[nodiscard]] const std::string& file_bytes() const override;
   [[nodiscard]] std::string file_name() const override { return "tokenizer.json"; }
 
  private:
   struct Impl;
+  [[nodiscard]] const TokenTable& table() const override;
+  [[nodiscard]] Tokens encode_text(std::string_view text, TextStart start, bool with_special) const override;
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <span>
 #include <utility>
 
@@ -38,42 +37,27 @@ bool has_inner_space(std::string_view piece) {
 
 }  // namespace
 
-struct SentencepieceTokenizer::Impl {
+struct SentencepieceTokenizer::Impl : TokenTable {
   struct Scratch {
     WordCache cache;
     BpeMerger::Scratch merge;
     std::vector<int> ids;
     std::string prefixed;
   };
-  enum class Special { kIgnore, kRecognise };
-
-  std::string where;
-  std::string file;
   SentencepieceModel model;
   std::unique_ptr<SentencepieceLibrary> original = SentencepieceLibrary::make();
   std::unique_ptr<SentencepieceLibrary> exact = SentencepieceLibrary::make();  // adds and removes no spaces
-  std::vector<TokenBytes> tokens;
-  std::array<int32_t, 256> byte_ids{};  // -1: none
-  bool lossless = true;
-  std::unique_ptr<const SentencepieceBpe> fast;  // null: the library encodes
+  std::unique_ptr<const SentencepieceBpe> fast;                                // null: the library encodes
   // No piece reaches from text into a following space, so the words of a text can be encoded one by one.
   bool words_are_independent = false;
   LiteralMatcher controls;
-  int32_t begin = -1;
-  int32_t end = -1;
   mutable ScratchPool<Scratch> scratches;
 
   Impl(std::string bytes, std::string_view path);
 
-  [[nodiscard]] const TokenBytes& token(int64_t id) const {
-    if (id < 0 || id >= static_cast<int64_t>(tokens.size())) {
-      throw_input("{}: there is no token {}, ids go from 0 to {}", where, id, tokens.size() - 1);
-    }
-    return tokens[static_cast<size_t>(id)];
-  }
   void load(SentencepieceLibrary& library, std::string_view bytes) const;
   void fill_tokens();
-  [[nodiscard]] Tokens encode(std::string_view text, TextStart start, Special special) const;
+  [[nodiscard]] Tokens encode(std::string_view text, TextStart start, bool with_special) const;
   void encode_section(std::string_view section, size_t offset, bool& prefix, Scratch& scratch,
                       std::vector<int32_t>& ids) const;
   void encode_valid(std::string_view text, size_t offset, bool& prefix, Scratch& scratch,
@@ -92,7 +76,7 @@ struct SentencepieceTokenizer::Impl {
 };
 
 SentencepieceTokenizer::Impl::Impl(std::string bytes, std::string_view path)
-    : where(path), file(std::move(bytes)), model(SentencepieceModel::parse(file, path)) {
+    : TokenTable{.where = std::string(path), .file = std::move(bytes)}, model(SentencepieceModel::parse(file, path)) {
   if (model.space_as_suffix) {
     throw_input("{}: the model puts spaces behind words (treat_whitespace_as_suffix), which is not supported", where);
   }
@@ -254,10 +238,7 @@ void SentencepieceTokenizer::Impl::encode_section(std::string_view section, size
   encode_valid(section.substr(done), offset + done, prefix, scratch, ids);
 }
 
-Tokens SentencepieceTokenizer::Impl::encode(std::string_view text, TextStart start, Special special) const {
-  if (text.size() > std::numeric_limits<uint32_t>::max()) {
-    throw_input("a text of {} bytes; texts of 4 GiB and more must be encoded in parts", text.size());
-  }
+Tokens SentencepieceTokenizer::Impl::encode(std::string_view text, TextStart start, bool with_special) const {
   Tokens out;
   out.ids.reserve(text.size() / 3 + 8);
   auto scratch = scratches.take();
@@ -276,7 +257,7 @@ Tokens SentencepieceTokenizer::Impl::encode(std::string_view text, TextStart sta
   };
   out.ends.reserve(text.size() / 3 + 8);
   size_t done = 0;
-  if (special == Special::kRecognise) {
+  if (with_special) {
     for (LiteralMatcher::Match match = controls.find(text, 0); match.begin != std::string_view::npos;
          match = controls.find(text, done)) {
       encode_section(text.substr(done, match.begin - done), done, prefix, *scratch, out.ids);
@@ -297,19 +278,10 @@ SentencepieceTokenizer::SentencepieceTokenizer(std::string model, std::string_vi
     : impl_(std::make_unique<Impl>(std::move(model), where)) {}
 SentencepieceTokenizer::~SentencepieceTokenizer() = default;
 
-int64_t SentencepieceTokenizer::vocabulary_size() const { return static_cast<int64_t>(impl_->tokens.size()); }
-bool SentencepieceTokenizer::is_lossless() const { return impl_->lossless; }
-int32_t SentencepieceTokenizer::begin_id() const { return impl_->begin; }
-int32_t SentencepieceTokenizer::end_id() const { return impl_->end; }
-const std::string& SentencepieceTokenizer::file_bytes() const { return impl_->file; }
-const TokenBytes& SentencepieceTokenizer::token_bytes(int32_t id) const { return impl_->token(id); }
+const TokenTable& SentencepieceTokenizer::table() const { return *impl_; }
 
-Tokens SentencepieceTokenizer::encode(std::string_view text, TextStart start) const {
-  return impl_->encode(text, start, Impl::Special::kIgnore);
-}
-
-Tokens SentencepieceTokenizer::encode_with_special(std::string_view text, TextStart start) const {
-  return impl_->encode(text, start, Impl::Special::kRecognise);
+Tokens SentencepieceTokenizer::encode_text(std::string_view text, TextStart start, bool with_special) const {
+  return impl_->encode(text, start, with_special);
 }
 
 std::vector<int32_t> SentencepieceTokenizer::encode_like_original(std::string_view text) const {

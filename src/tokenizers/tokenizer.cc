@@ -1,5 +1,7 @@
 #include "tokenizers/tokenizer.h"
 
+#include <limits>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "tokenizers/bpe_tokenizer.h"
@@ -12,6 +14,20 @@ namespace {
 constexpr uint64_t kMostFileBytes = uint64_t{1} << 28;
 
 }  // namespace
+
+const TokenBytes& TokenTable::token(int64_t id) const {
+  if (id < 0 || id >= static_cast<int64_t>(tokens.size())) {
+    throw_input("{}: there is no token {}, ids go from 0 to {}", where, id, tokens.size() - 1);
+  }
+  return tokens[static_cast<size_t>(id)];
+}
+
+Tokens Tokenizer::encode_checked(std::string_view text, TextStart start, bool with_special) const {
+  if (text.size() > std::numeric_limits<uint32_t>::max()) {
+    throw_input("a text of {} bytes; texts of 4 GiB and more must be encoded in parts", text.size());
+  }
+  return encode_text(text, start, with_special);
+}
 
 std::shared_ptr<const Tokenizer> Tokenizer::open(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) {

@@ -68,6 +68,11 @@ RunState parse_state(const json& object) {
 
 }  // namespace
 
+std::string describe_new_parameters(const std::vector<std::string>& names, const fs::path& source) {
+  return fmt::format("the settings switch on what the model in {} does not have: {} start at their initial values",
+                     source.string(), fmt::join(names, ", "));
+}
+
 CheckpointFolder::CheckpointFolder(fs::path run) : run_(std::move(run)) {}
 
 fs::path CheckpointFolder::folder_of(int64_t step) const { return run_ / "checkpoints" / fmt::format("{:010}", step); }
@@ -129,14 +134,11 @@ std::optional<RunState> CheckpointFolder::load(LanguageModel& model, Optimizer& 
     try {
       const json object = read_checked_state(folder);
       const RunState state = parse_state(object);
-      fs::path weights = folder / "model.safetensors";
-      if (!fs::exists(weights)) weights = folder / "model.safetensors.index.json";
-      const SafetensorsReader reader = SafetensorsReader::open(weights);
-      load_parameters(model, reader, weights.string(),
-                      [&](const std::string& name) { return file_tensor_name(model.settings(), name); });
+      const std::vector<std::string> added = load_weights(model, folder);
       const fs::path moments = folder / "optimizer.safetensors";
-      optimizer.load(SafetensorsReader::open(moments), moments.string());
+      optimizer.load(SafetensorsReader::open(moments), moments.string(), {added.begin(), added.end()});
       optimizer.set_steps(object.at("optimizer_steps").get<int64_t>());
+      if (!added.empty()) warnings.push_back(describe_new_parameters(added, folder));
       return state;
     } catch (const json::exception& error) {
       warnings.push_back(fmt::format("{}: not usable ({}); trying the checkpoint before",

@@ -25,6 +25,10 @@ struct RunState {
   uint64_t data_bytes = 0;       // size of the training text, to notice another corpus
 };
 
+// What to tell users of parameters that load_weights() returned.
+[[nodiscard]] std::string describe_new_parameters(const std::vector<std::string>& names,
+                                                  const std::filesystem::path& source);
+
 // Checkpoints of a run folder: RUN/checkpoints/0000001000/{config.json, model.safetensors, optimizer.safetensors,
 // state.json, ...} and RUN/latest, which is written last. A checkpoint appears under its name only when all of it is on
 // disk, so kill -9 at any moment leaves the one before.
@@ -33,7 +37,8 @@ class CheckpointFolder {
   explicit CheckpointFolder(std::filesystem::path run);
 
   void save(LanguageModel& model, const Optimizer& optimizer, const RunState& state, const std::string& card);
-  // Loads the newest checkpoint whose checksums hold; nothing when there is none. Broken ones are named in `warnings`.
+  // Loads the newest checkpoint whose checksums hold; nothing when there is none. Broken ones are named in `warnings`,
+  // and so are parameters that the settings have newly switched on.
   // Throws InputError when there are checkpoints and none can be used.
   [[nodiscard]] std::optional<RunState> load(LanguageModel& model, Optimizer& optimizer,
                                              std::vector<std::string>& warnings) const;

@@ -62,9 +62,11 @@ void Optimizer::save(TensorBundle& bundle) const {
   }
 }
 
-void Optimizer::load(const SafetensorsReader& reader, const std::string& file) {
+void Optimizer::load(const SafetensorsReader& reader, const std::string& file,
+                     const std::set<std::string>& new_parameters) {
   torch::NoGradGuard no_grad;
   for (size_t i = 0; i < tensors_.size(); ++i) {
+    if (new_parameters.contains(names_[i])) continue;
     for (const auto& [prefix, moment] : {std::pair<std::string, at::Tensor>("first.", tensors_[i].first_moment),
                                          {"second.", tensors_[i].second_moment}}) {
       const std::string name = prefix + names_[i];

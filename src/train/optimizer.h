@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,9 @@ class Optimizer {
   [[nodiscard]] int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
   void save(TensorBundle& bundle) const;
-  // Throws InputError when a moment is missing or of another shape.
-  void load(const SafetensorsReader& reader, const std::string& file);
+  // Throws InputError when a moment is missing or of another shape. Those of the parameters in `new_parameters` are not
+  // looked for.
+  void load(const SafetensorsReader& reader, const std::string& file, const std::set<std::string>& new_parameters = {});
   [[nodiscard]] int64_t state_bytes() const;
 
  private:

@@ -85,6 +85,12 @@ void CheckpointSettings::visit(SettingsVisitor& visitor) {
 
 void LogSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("every", every, {.help = "steps between lines of metrics.jsonl", .unit = "steps", .minimum = 1});
+  visitor.setting("measure_seconds", measure_seconds,
+                  {.help = "time spent at the start on the machine's rate of matrix products, which speed/mfu is a "
+                           "share of; 0: no speed/mfu",
+                   .unit = "seconds",
+                   .minimum = 0,
+                   .maximum = 3600});
   visitor.setting("tensorboard", tensorboard, {.help = "also write TensorBoard events to tb/"});
 }
 

@@ -57,6 +57,7 @@ struct CheckpointSettings : Settings {
 
 struct LogSettings : Settings {
   int64_t every = 10;
+  double measure_seconds = 0.3;
   bool tensorboard = true;
   void visit(SettingsVisitor& visitor) override;
 };

@@ -19,6 +19,7 @@
 #include "settings/settings_tree.h"
 #include "train/batch_source.h"
 #include "train/boundary_statistics.h"
+#include "train/product_rate.h"
 #include "train/schedule.h"
 
 namespace verbatim {
@@ -75,7 +76,15 @@ Trainer::Trainer(std::shared_ptr<RunSettings> settings, fs::path data, fs::path 
       settings_->train.from.empty() || resumes ? fs::path() : find_model_folder(settings_->train.from);
   model_ = LanguageModel::create(settings_->model, static_cast<uint64_t>(settings_->train.seed),
                                  resumes ? checkpoint_tokenizer : (source.empty() ? data_ : source));
-  if (!source.empty()) load_weights(*model_, source);
+  if (source.empty()) return;
+  const std::vector<std::string> added = load_weights(*model_, source);
+  if (!added.empty()) notes_.push_back(describe_new_parameters(added, source));
+}
+
+void Trainer::claim_run_folder() {
+  if (lock_ != nullptr) return;
+  fs::create_directories(run_);
+  lock_ = std::make_unique<FolderLock>(run_);
 }
 
 void Trainer::write_run_files(const ProgramInfo& program) const {
@@ -113,9 +122,10 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   const at::Device device = device_of(train.device);
   const ForwardOptions forward{.compute_type = compute_type_of(train.precision, device),
                                .checkpoint_gradients = train.checkpoint_gradients};
-  fs::create_directories(run_);
+  claim_run_folder();
   CheckpointFolder checkpoints(run_);
   checkpoints.remove_leftovers();
+  for (const fs::path& folder : {run_, run_ / "samples", run_ / "tokenizer"}) remove_unfinished_files(folder);
   model_->to(device);
   Optimizer optimizer(*model_, settings_->optim,
                       [this](const std::string& name) { return model_->learning_rate_factor(name); });
@@ -123,6 +133,9 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   RunState state;
   state.sample_generator = Random(mix_seed(static_cast<uint64_t>(train.seed), 2)).state();
   state.data_bytes = corpus.train().total_bytes();
+  for (const std::string& note : notes_) {
+    if (hooks.on_message) hooks.on_message(note);
+  }
   std::vector<std::string> warnings;
   if (const auto saved = checkpoints.load(*model_, optimizer, warnings)) {
     if (saved->data_bytes != state.data_bytes) {
@@ -169,6 +182,9 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every);
   };
 
+  const double product_rate = settings_->log.measure_seconds > 0
+                                  ? measure_product_rate(forward.compute_type, device, settings_->log.measure_seconds)
+                                  : 0;
   const bool is_likelihood = model_->decoder().trains_on_likelihood();
   TrainResult result;
   int64_t saved_step = state.step;
@@ -269,6 +285,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                         .step_seconds = window.step_seconds / count,
                         .data_seconds = window.data_seconds / count,
                         .flops = window_flops / std::max(window.step_seconds, 1e-9),
+                        .flops_share = 0,  // unless measured, below
                         .total_bytes = state.bytes,
                         .seconds = state.seconds,
                         .progress = progress_of(),
@@ -295,6 +312,10 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
         line.emplace_back(name, value);
         if (events) events->scalar(name, report.step, value);
       }
+      if (product_rate > 0) {
+        report.flops_share = report.flops / product_rate;
+        line.emplace_back("speed/mfu", report.flops_share);
+      }
       metrics.write(line);
       if (hooks.on_warning && state.step > settings_->optim.warmup && state.step >= next_boundary_warning) {
         for (const std::string& advice : boundaries.collapses()) {
@@ -310,6 +331,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
         events->scalar("optim/lr", report.step, report.learning_rate);
         events->scalar("optim/grad_norm", report.step, report.gradient_norm);
         events->scalar("speed/bytes_per_second", report.step, report.bytes_per_second);
+        if (product_rate > 0) events->scalar("speed/mfu", report.step, report.flops_share);
       }
       if (hooks.on_step) hooks.on_step(report);
       window = {};

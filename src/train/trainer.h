@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/folder_lock.h"
 #include "model/language_model.h"
 #include "train/checkpoint.h"
 #include "train/environment.h"
@@ -26,6 +27,7 @@ struct StepReport {
   double step_seconds = 0;      // mean since the last report
   double data_seconds = 0;      // share of it spent waiting for data
   double flops = 0;             // floating point operations per second of matrix products
+  double flops_share = 0;       // of the rate that the machine multiplies large matrices at; 0: not measured
   int64_t total_bytes = 0;
   double seconds = 0;          // training time of the run so far
   double progress = 0;         // 0 to 1
@@ -71,6 +73,10 @@ class Trainer {
   // For --dry-run: the model without training.
   [[nodiscard]] LanguageModel& model() { return *model_; }
 
+  // Creates the run folder and claims it for this object. run() does this itself; for those that write into the folder
+  // before. Throws InputError when another training has it.
+  void claim_run_folder();
+
   TrainResult run(const TrainHooks& hooks, const ProgramInfo& program);
 
  private:
@@ -80,6 +86,8 @@ class Trainer {
   std::shared_ptr<RunSettings> settings_;
   std::filesystem::path data_;
   std::filesystem::path run_;
+  std::unique_ptr<FolderLock> lock_;
+  std::vector<std::string> notes_;  // worth a log line, from before run()
   std::shared_ptr<LanguageModel> model_;
 };
 

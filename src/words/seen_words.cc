@@ -65,7 +65,10 @@ std::span<const int32_t> SeenWords::insert(std::string_view word, uint64_t hash,
   const size_t keys_at = (ids.size_bytes() + 7) / 8 * 8;
   const size_t edge_at = keys_at + row_keys.size_bytes();
   const size_t size = (edge_at + rows + outside + kAlignment - 1) / kAlignment * kAlignment;
-  if (words_ >= max_words_ || size > max_bytes_ - used_) return {};
+  if (words_ >= max_words_ || size > max_bytes_ - used_) {
+    full_ = true;  // what little is left is not worth looking for smaller words
+    return {};
+  }
   std::byte* entry = arena_.get() + used_;
   std::memcpy(entry, ids.data(), ids.size_bytes());
   std::memcpy(entry + keys_at, row_keys.data(), row_keys.size_bytes());

@@ -79,6 +79,11 @@ class SeenWords {
   std::span<const int32_t> insert(std::string_view word, uint64_t hash, std::span<const int32_t> ids,
                                   std::span<const uint64_t> row_keys, std::span<const uint8_t> edge);
 
+  // False when insert() would certainly refuse the word.
+  [[nodiscard]] bool may_take(std::string_view word) const {
+    return word.size() <= kLongestWord && !full_.load(std::memory_order_relaxed);
+  }
+
   // Brings what finding this hash reads closer, for callers that know their words some time in advance.
   void prefetch(uint64_t hash) const {
     if (max_words_ > 0) __builtin_prefetch(&slots_[hash & slot_mask_]);
@@ -147,6 +152,7 @@ class SeenWords {
   std::unique_ptr<Slot[], Unmap> slots_{nullptr, Unmap{0}};
   std::unique_ptr<std::byte[], Unmap> arena_{nullptr, Unmap{0}};
   std::mutex writing_;
+  std::atomic<bool> full_ = false;
   size_t words_ = 0;
   size_t used_ = 0;  // bytes of the arena
 };

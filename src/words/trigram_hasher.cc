@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -42,6 +42,51 @@ uint32_t fold_strictly(uint32_t trigram) {
 
 bool contains(const int32_t* begin, const int32_t* end, int32_t id) { return std::find(begin, end, id) != end; }
 
+// The keys of one word's trigrams, each once. Open addressing, at most half full; the memory is used again.
+class KeySet {
+ public:
+  // Empties it. `count`: how many keys will come at most, as far as that is known.
+  void reset(size_t count) {
+    constexpr size_t kMostAtFirst = 4096;  // a word of megabytes may repeat few trigrams
+    bits_ = std::bit_width(std::min(count, kMostAtFirst)) + 1;
+    slots_.assign(size_t{1} << bits_, kFree);
+    size_ = 0;
+  }
+
+  // False when the key is there already.
+  bool insert(uint64_t key) {
+    uint64_t& slot = slot_of(key);
+    if (slot == key) return false;
+    slot = key;
+    if (++size_ * 2 > slots_.size()) grow();
+    return true;
+  }
+
+ private:
+  static constexpr uint64_t kFree = ~uint64_t{0};  // no key is all ones
+
+  // The slot with the key, or the free one where it would go.
+  uint64_t& slot_of(uint64_t key) {
+    const size_t mask = slots_.size() - 1;
+    size_t place = key * 0x9E3779B97F4A7C15 >> (64 - bits_);
+    while (slots_[place] != kFree && slots_[place] != key) place = (place + 1) & mask;
+    return slots_[place];
+  }
+
+  void grow() {
+    const std::vector<uint64_t> keys = std::move(slots_);
+    ++bits_;
+    slots_.assign(size_t{1} << bits_, kFree);
+    for (const uint64_t key : keys) {
+      if (key != kFree) slot_of(key) = key;
+    }
+  }
+
+  std::vector<uint64_t> slots_;
+  int bits_ = 0;
+  size_t size_ = 0;
+};
+
 // Rows by key, computed on first use; they never move. Reading takes no lock.
 class RowMemo {
  public:
@@ -54,6 +99,12 @@ class RowMemo {
     std::vector<int32_t> row(row_size_);
     compute(row.data());
     return insert(key, row);
+  }
+
+  // Brings the place of a key closer, for callers that will ask for it soon.
+  void prefetch(uint64_t key) const {
+    const Table& table = *current_.load(std::memory_order_acquire);
+    __builtin_prefetch(&table.slots[mix_bits(key) & (table.slots.size() - 1)]);
   }
 
  private:
@@ -125,7 +176,22 @@ void WordRows::clear() {
 
 void IdLists::clear() {
   list.clear();
-  storage.clear();
+  block_ = used_ = 0;
+}
+
+std::span<int32_t> IdLists::allocate(size_t count) {
+  constexpr size_t kBlock = size_t{1} << 16;
+  while (block_ < blocks_.size() && count > blocks_[block_].size - used_) {
+    ++block_;
+    used_ = 0;
+  }
+  if (block_ == blocks_.size()) {
+    const size_t size = std::max(kBlock, count);
+    blocks_.push_back({std::make_unique_for_overwrite<int32_t[]>(size), size});
+  }
+  const std::span<int32_t> ids(blocks_[block_].ids.get() + used_, count);
+  used_ += count;
+  return ids;
 }
 
 struct TrigramHasher::Impl {
@@ -185,23 +251,49 @@ struct TrigramHasher::Impl {
     }
   }
 
-  // The rows of a word, without looking it up. Replaces `out`.
-  void compute(std::string_view word, WordRows& out) {
-    if (word.empty()) throw_input("an empty word has no trigrams");
-    out.clear();
-    if (options.whole_words || word.find("<|") != std::string_view::npos) {
-      hash_whole(word, out);
-    } else {
-      hash_trigrams(word, out);
-    }
+  // What computing a word needs besides its result; kept for the next word.
+  struct Scratch {
+    WordRows rows;
+    std::string folded;
+    KeySet known;
+  };
+
+  [[nodiscard]] bool is_hashed_whole(std::string_view word) const {
+    return options.whole_words || word.find("<|") != std::string_view::npos;
   }
 
-  // The ids of a word that is not among those seen before, which it joins if there is room; otherwise they stand in
-  // `rows`.
-  std::span<const int32_t> learn(std::string_view word, uint64_t hash, WordRows& rows) {
-    compute(word, rows);
-    const std::span<const int32_t> kept = seen.insert(word, hash, rows.ids, rows.row_keys, rows.edge);
-    return kept.empty() ? rows.ids : kept;
+  // The rows of a word, without looking it up, into `scratch.rows`.
+  void compute(std::string_view word, Scratch& scratch) {
+    WordRows& out = scratch.rows;
+    out.clear();
+    if (is_hashed_whole(word)) {
+      hash_whole(word, out);
+      return;
+    }
+    find_trigrams(word, scratch);
+    out.ids.resize(out.row_keys.size() * options.ids_per_trigram);
+    copy_rows(out.row_keys, out.ids.data());
+    for (const uint64_t key : out.row_keys) out.edge.push_back(is_edge(trigram_of(key)) ? 1 : 0);
+  }
+
+  // The ids of a word that is not among those seen before, which it joins if there is room; otherwise they come to
+  // stand where allocate(count) says.
+  template <class Allocate>
+  std::span<const int32_t> learn(std::string_view word, uint64_t hash, Scratch& scratch, Allocate allocate) {
+    if (word.empty()) throw_input("an empty word has no trigrams");
+    WordRows& rows = scratch.rows;
+    if (seen.may_take(word) || is_hashed_whole(word)) {
+      compute(word, scratch);
+      const std::span<const int32_t> kept = seen.insert(word, hash, rows.ids, rows.row_keys, rows.edge);
+      if (!kept.empty()) return kept;
+      const std::span<int32_t> ids = allocate(rows.ids.size());
+      std::copy(rows.ids.begin(), rows.ids.end(), ids.begin());
+      return ids;
+    }
+    find_trigrams(word, scratch);
+    const std::span<int32_t> ids = allocate(rows.row_keys.size() * options.ids_per_trigram);
+    copy_rows(rows.row_keys, ids.data());
+    return ids;
   }
 
   void hash_whole(std::string_view word, WordRows& out) const {
@@ -221,44 +313,45 @@ struct TrigramHasher::Impl {
     }
   }
 
-  void hash_trigrams(std::string_view word, WordRows& out) {
-    std::string wrapped = " ";
-    wrapped.append(word).push_back(' ');
-    std::string folded;
-    const bool folds = options.shared_ids > 0 && !options.strict;
-    if (folds) fold_case_in_place(wrapped, folded);
-    for (size_t i = 0; i + 3 <= wrapped.size(); ++i) {
-      const uint32_t trigram = trigram_number(wrapped.data() + i);
-      const uint32_t folded_trigram = folds                    ? trigram_number(folded.data() + i)
-                                      : options.shared_ids > 0 ? fold_strictly(trigram)
-                                                               : trigram;
-      out.row_keys.push_back(row_key(trigram, folded_trigram));
+  // The keys of the distinct trigrams of a word, in the order of their first occurrence, into `scratch.rows`.
+  void find_trigrams(std::string_view word, Scratch& scratch) const {
+    const bool folds = options.shared_ids > 0;
+    const bool folds_strictly = folds && options.strict;
+    std::string_view folded = word;
+    if (folds && !folds_strictly) {
+      fold_case_in_place(word, scratch.folded);
+      folded = scratch.folded;
     }
-    keep_first(out.row_keys);
-    out.ids.reserve(out.row_keys.size() * options.ids_per_trigram);
-    for (const uint64_t key : out.row_keys) {
-      const auto trigram = static_cast<uint32_t>(key & (kTrigrams - 1));
-      const int32_t* ids = row(trigram, static_cast<uint32_t>(key >> 24));
-      out.ids.insert(out.ids.end(), ids, ids + options.ids_per_trigram);
-      out.edge.push_back(is_edge(trigram) ? 1 : 0);
+    std::vector<uint64_t>& keys = scratch.rows.row_keys;
+    keys.clear();
+    scratch.known.reset(word.size());
+    uint32_t trigram = uint32_t{' '} << 8 | uint32_t{static_cast<uint8_t>(word.front())} << 16;
+    uint32_t folded_trigram = uint32_t{' '} << 8 | uint32_t{static_cast<uint8_t>(folded.front())} << 16;
+    const auto append = [](uint32_t window, uint8_t byte) { return window >> 8 | uint32_t{byte} << 16; };
+    for (size_t i = 1; i <= word.size(); ++i) {
+      trigram = append(trigram, i < word.size() ? static_cast<uint8_t>(word[i]) : ' ');
+      uint32_t other = trigram;
+      if (folds) {
+        folded_trigram = append(folded_trigram, i < word.size() ? static_cast<uint8_t>(folded[i]) : ' ');
+        other = folds_strictly ? fold_strictly(trigram) : folded_trigram;
+      }
+      const uint64_t key = row_key(trigram, other);
+      if (!scratch.known.insert(key)) continue;
+      keys.push_back(key);
+      memo.prefetch(key);
     }
   }
 
-  // Removes all keys that stood before.
-  static void keep_first(std::vector<uint64_t>& keys) {
-    if (keys.size() <= 64) {
-      size_t kept = 0;
-      for (const uint64_t key : keys) {
-        if (std::find(keys.begin(), keys.begin() + static_cast<ptrdiff_t>(kept), key) ==
-            keys.begin() + static_cast<ptrdiff_t>(kept)) {
-          keys[kept++] = key;
-        }
-      }
-      keys.resize(kept);
-      return;
+  static uint32_t trigram_of(uint64_t key) { return static_cast<uint32_t>(key & (kTrigrams - 1)); }
+
+  // [keys.size() * m]
+  void copy_rows(std::span<const uint64_t> keys, int32_t* ids) {
+    const size_t m = options.ids_per_trigram;
+    for (const uint64_t key : keys) {
+      const int32_t* from = row(trigram_of(key), static_cast<uint32_t>(key >> 24));
+      for (size_t i = 0; i < m; ++i) ids[i] = from[i];
+      ids += m;
     }
-    std::unordered_map<uint64_t, bool> seen;
-    std::erase_if(keys, [&](uint64_t key) { return !seen.try_emplace(key, true).second; });
   }
 
   TrigramOptions options;
@@ -290,7 +383,11 @@ void TrigramHasher::hash(std::string_view word, WordRows& out) const {
   const uint64_t hash = hash_seen_word(word);
   SeenWords::Entry entry;
   if (!impl_->seen.find(word, hash, entry)) {
-    (void)impl_->learn(word, hash, out);
+    Impl::Scratch scratch;
+    if (word.empty()) throw_input("an empty word has no trigrams");
+    impl_->compute(word, scratch);
+    out = std::move(scratch.rows);
+    (void)impl_->seen.insert(word, hash, out.ids, out.row_keys, out.edge);
     return;
   }
   out.ids.assign(entry.ids().begin(), entry.ids().end());
@@ -300,10 +397,18 @@ void TrigramHasher::hash(std::string_view word, WordRows& out) const {
 
 void TrigramHasher::append_ids(std::string_view word, std::vector<int32_t>& ids) const {
   const uint64_t hash = hash_seen_word(word);
-  std::span<const int32_t> known = impl_->seen.find_ids(word, hash);
-  WordRows rows;
-  if (known.empty()) known = impl_->learn(word, hash, rows);
-  ids.insert(ids.end(), known.begin(), known.end());
+  const std::span<const int32_t> known = impl_->seen.find_ids(word, hash);
+  if (!known.empty()) {
+    ids.insert(ids.end(), known.begin(), known.end());
+    return;
+  }
+  Impl::Scratch scratch;
+  const size_t before = ids.size();
+  const std::span<const int32_t> learnt = impl_->learn(word, hash, scratch, [&](size_t count) {
+    ids.resize(before + count);
+    return std::span(ids).subspan(before);
+  });
+  if (ids.size() == before) ids.insert(ids.end(), learnt.begin(), learnt.end());
 }
 
 void TrigramHasher::append_lists(std::span<const Word> words, IdLists& out) const {
@@ -316,16 +421,14 @@ void TrigramHasher::append_lists(std::span<const Word> words, IdLists& out) cons
     hashes[i % kAhead] = hash;
   };
   for (size_t i = 0; i < std::min(kAhead, words.size()); ++i) hash_word_at(i);
-  WordRows rows;
+  Impl::Scratch scratch;
   out.list.reserve(out.list.size() + words.size());
   for (size_t i = 0; i < words.size(); ++i) {
     const uint64_t hash = hashes[i % kAhead];
     if (i + kAhead < words.size()) hash_word_at(i + kAhead);
     std::span<const int32_t> ids = impl_->seen.find_ids(words[i].text, hash);
-    if (ids.empty()) {
-      ids = impl_->learn(words[i].text, hash, rows);
-      if (ids.data() == rows.ids.data()) ids = out.storage.emplace_back(std::move(rows.ids));
-    }
+    if (ids.empty())
+      ids = impl_->learn(words[i].text, hash, scratch, [&](size_t count) { return out.allocate(count); });
     out.list.push_back(ids);
   }
 }

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -35,12 +34,25 @@ struct WordRows {
   void clear();
 };
 
-// The ids of several words: views into the hasher's table of words seen before, or into `storage`. They are valid as
-// long as the hasher and this object are, and nothing is copied for a word that was seen before.
-struct IdLists {
+// The ids of several words: views into the hasher's table of words seen before, or into blocks of this object. They are
+// valid as long as the hasher and this object are, until clear(). Nothing is copied for a word that was seen before.
+class IdLists {
+ public:
   std::vector<std::span<const int32_t>> list;
-  std::deque<std::vector<int32_t>> storage;
+
+  // Forgets the lists; their memory is used again.
   void clear();
+  // Room for `count` ids that stays where it is.
+  [[nodiscard]] std::span<int32_t> allocate(size_t count);
+
+ private:
+  struct Block {
+    std::unique_ptr<int32_t[]> ids;
+    size_t size = 0;
+  };
+  std::vector<Block> blocks_;
+  size_t block_ = 0;  // in use
+  size_t used_ = 0;   // ids of it
 };
 
 // Hashes words. Rows are computed on first use (MD5) and kept; thread safe; calls on different words run in parallel.

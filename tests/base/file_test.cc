@@ -178,25 +178,104 @@ TEST(atomic_file, can_be_open_twice_for_one_name_and_the_last_commit_wins) {
   EXPECT_THAT(folder.names(), ElementsAre("a"));
 }
 
-TEST(atomic_file, works_beside_the_leftovers_of_a_killed_process) {
-  const ScratchFolder folder;
-  // The child dies with the file open, and leaves the names that this process is about to try.
-  for (int i = 0; i < 3; ++i) {
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      auto* file = new AtomicFile(folder / "a");
-      file->write("half");
-      ::_exit(0);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
+// Lets a process die while it writes `path`.
+void leave_unfinished(const std::filesystem::path& path) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto* file = new AtomicFile(path);
+    file->write("half");
+    ::_exit(0);
   }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+}
+
+TEST(atomic_file, removes_what_a_killed_process_left_of_the_same_file) {
+  const ScratchFolder folder;
+  leave_unfinished(folder / "a");
+  leave_unfinished(folder / "a.b");
   EXPECT_FALSE(std::filesystem::exists(folder / "a"));
-  ASSERT_THAT(folder.names(), SizeIs(3));
+  ASSERT_THAT(folder.names(), SizeIs(2));
   for (const std::string& name : folder.names()) EXPECT_THAT(name, ::testing::StartsWith(".a."));
   write_file_atomically(folder / "a", "whole");
   EXPECT_EQ(ScratchFolder::read(folder / "a"), "whole");
+  EXPECT_THAT(folder.names(), ElementsAre(::testing::StartsWith(".a.b."), "a"));
+  write_file_atomically(folder / "a.b", "whole");
+  EXPECT_THAT(folder.names(), ElementsAre("a", "a.b"));
+}
+
+TEST(atomic_file, leaves_alone_what_another_process_is_writing_and_names_of_others) {
+  const ScratchFolder folder;
+  // The names that this process is about to try count as leftovers too, whatever process made them.
+  const std::string own = fmt::format(".a.{}-", ::getpid());
+  for (int i = 0; i < 1000; ++i) folder.write(own + std::to_string(i) + ".tmp", "left by a process of the same number");
+  const std::vector<std::string> foreign = {".a.1-2.tmp.bak", ".a.1.tmp", ".a.x-2.tmp", ".a.1-.tmp", "a.1-2.tmp"};
+  for (const std::string& name : foreign) folder.write(name, "the user's");
+  int to_child[2], to_parent[2];
+  ASSERT_EQ(::pipe(to_child), 0);
+  ASSERT_EQ(::pipe(to_parent), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    AtomicFile file(folder / "a");
+    file.write("from the child");
+    char byte = 0;
+    (void)!::write(to_parent[1], "x", 1);
+    (void)!::read(to_child[0], &byte, 1);
+    file.commit();
+    ::_exit(0);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(to_parent[0], &byte, 1), 1);
+  EXPECT_THAT(folder.names(), SizeIs(foreign.size() + 1));
+  write_file_atomically(folder / "a", "from the parent");
+  remove_unfinished_files(folder.path());
+  EXPECT_THAT(folder.names(), SizeIs(foreign.size() + 2));
+  EXPECT_EQ(ScratchFolder::read(folder / "a"), "from the parent");
+  ASSERT_EQ(::write(to_child[1], "x", 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(ScratchFolder::read(folder / "a"), "from the child");
+  for (const int end : {to_child[0], to_child[1], to_parent[0], to_parent[1]}) ::close(end);
+}
+
+TEST(atomic_file, many_writers_of_one_file_do_not_take_each_other_for_leftovers) {
+  const ScratchFolder folder;
+  std::vector<pid_t> children;
+  for (int c = 0; c < 8; ++c) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      try {
+        for (int i = 0; i < 50; ++i) write_file_atomically(folder / "a", std::string(1000, static_cast<char>('a' + c)));
+      } catch (const std::exception&) {
+        ::_exit(1);
+      }
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  EXPECT_THAT(folder.names(), ElementsAre("a"));
+  const std::string content = ScratchFolder::read(folder / "a");
+  EXPECT_EQ(content, std::string(1000, content.at(0)));
+}
+
+TEST(remove_unfinished_files, removes_those_of_all_files_in_a_folder) {
+  const ScratchFolder folder;
+  leave_unfinished(folder / "a");
+  leave_unfinished(folder / std::string(255, 'n'));
+  folder.write("b", "whole");
+  ASSERT_THAT(folder.names(), SizeIs(3));
+  remove_unfinished_files(folder.path());
+  EXPECT_THAT(folder.names(), ElementsAre("b"));
+  EXPECT_NO_THROW(remove_unfinished_files(folder / "absent"));
 }
 
 TEST(atomic_file, takes_the_longest_names_a_folder_can_hold) {

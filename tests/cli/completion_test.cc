@@ -34,7 +34,9 @@ std::vector<CommandDefinition> example_commands(Target& target) {
   command.options.option("-o,--out", target.out, {.help = "folder's name", .completes = Completes::kFolder});
   command.options.option("--kind", target.kind, {.help = "kind", .choices = {"text", "toml", "jsonl"}});
   command.options.flag("--force", target.force, {.help = "replace"});
-  command.options.overrides(target.settings, [] { return std::string("  optim.lr  rate\n  optim.clip  norm\n"); });
+  command.options.overrides(target.settings, [] {
+    return std::string("  optim.lr  rate\n  optim.clip  norm\n  optim.lr  of another kind\n");
+  });
   std::vector<CommandDefinition> commands;
   commands.push_back(std::move(command));
   return commands;

@@ -43,10 +43,10 @@ std::filesystem::path work_folder() {
 }
 
 // Runs `verbatim WORDS` through the shell, so words may hold redirections.
-Result run(const std::string& words) {
+Result run(const std::string& words, const std::filesystem::path& program = VERBATIM_PROGRAM) {
   const std::filesystem::path errors = work_folder() / "stderr";
-  const std::string line =
-      "cd '" + work_folder().string() + "' && exec '" VERBATIM_PROGRAM "' " + words + " 2>'" + errors.string() + "'";
+  const std::string line = "cd '" + work_folder().string() + "' && exec '" + program.string() + "' " + words + " 2>'" +
+                           errors.string() + "'";
   FILE* pipe = popen(line.c_str(), "r");
   Result result;
   std::array<char, 65536> buffer;
@@ -111,6 +111,21 @@ TEST(program, every_command_answers_help_with_examples_first_on_one_screen) {
     EXPECT_EQ(all.code, 0) << name;
     EXPECT_THAT(all.output, HasSubstr("--log-file")) << name;
   }
+}
+
+TEST(program, shows_the_help_of_all_commands_without_libtorch) {
+  // The program alone: the library is looked for beside it.
+  const std::filesystem::path alone = work_folder() / "alone";
+  std::filesystem::create_directories(alone);
+  std::filesystem::copy_file(VERBATIM_PROGRAM, alone / "verbatim", std::filesystem::copy_options::overwrite_existing);
+  const auto run_alone = [&](const std::string& words) { return run(words, alone / "verbatim"); };
+  EXPECT_THAT(run_alone("generate run").errors, HasSubstr("cannot open libverbatim_tensor.so"));
+  for (const std::string& name : command_names()) {
+    const Result result = run_alone(name + " --help");
+    EXPECT_EQ(result.code, 0) << name << ": " << result.errors;
+    EXPECT_EQ(result.output, run(name + " --help").output) << name;
+  }
+  EXPECT_EQ(run_alone("bench").output, run("bench").output);
 }
 
 TEST(program, every_command_refuses_a_wrong_flag_with_the_nearest) {
@@ -390,6 +405,10 @@ TEST(program, train_saves_and_leaves_with_130_when_interrupted_and_resumes) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   ASSERT_GE(steps_written(), 5u) << read_file(folder / "train.err");
+  const Result second = run("train tiny.toml --data corpus --out run");
+  EXPECT_EQ(second.code, 2);
+  EXPECT_THAT(second.errors,
+              AllOf(StartsWith("verbatim train: error: run: "), HasSubstr("(process " + std::to_string(child) + ")")));
   kill(child, SIGINT);
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);

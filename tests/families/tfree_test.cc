@@ -1,16 +1,20 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include <cmath>
 #include <numbers>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "base/scratch_folder.h"
 #include "evaluate/arithmetic_coder.h"
 #include "evaluate/likelihood.h"
+#include "evaluate/position_report.h"
 #include "families/tfree/tfree_decoder.h"
 #include "generate/generate.h"
+#include "model/model_folder.h"
 #include "tiny_models.h"
 
 namespace verbatim {
@@ -199,6 +203,40 @@ TEST_F(tfree, multi_label_loss_teaches_the_calibration_alone_beside_the_model) {
   (loss.sum() * 100).backward();
   EXPECT_LT((parameters["decoder.head.weight"].grad() - head).abs().max().item<float>(), 1e-4F);
   EXPECT_FALSE(decoder.trains_on_likelihood());
+}
+
+TEST_F(tfree, a_model_without_calibration_goes_on_with_one_that_begins_where_it_was) {
+  const auto plain = make("[decoder]\ncalibrate = false\n");
+  save_model(*plain, scratch_.path(), "");
+  const auto calibrated = make();
+  EXPECT_THAT(load_weights(*calibrated, scratch_.path()),
+              ::testing::ElementsAre("decoder.calibration.weight", "decoder.escape.weight", "decoder.escape.bias"));
+  PositionBatch batch = make_batch(plain->segmenter(), {{.bytes = "the quick fox jumps over Zebras"}});
+  const at::Tensor expected = plain->nats(batch, {});
+  EXPECT_TRUE(at::equal(calibrated->nats(batch, {}), expected));
+  EXPECT_GT(expected.sum().item<float>(), 0);
+  // The same tensors missing from a model that should have them are an error.
+  save_model(*calibrated, scratch_.path(), "");
+  const std::string with_calibration = read_file(scratch_ / "config.json");
+  save_model(*plain, scratch_.path(), "");
+  scratch_.write("config.json", with_calibration);
+  EXPECT_THAT([&] { (void)load_weights(*calibrated, scratch_.path()); },
+              ::testing::ThrowsMessage<InputError>(::testing::HasSubstr("decoder.calibration.weight")));
+  // And so is anything else.
+  save_model(*plain, scratch_.path(), "");
+  const auto deeper = make("bias = true\n");
+  EXPECT_THAT([&] { (void)load_weights(*deeper, scratch_.path()); },
+              ::testing::ThrowsMessage<InputError>(::testing::HasSubstr("is missing")));
+}
+
+TEST_F(tfree, shows_the_hashed_ids_of_a_word) {
+  const auto model = make("[decoder]\n", "");
+  const std::string text = "the dog";
+  const Positions positions = model->segmenter().segment(text, DocumentPart::kStart);
+  const std::vector<TextPart> parts = report_positions(*model, text, positions, nullptr);
+  ASSERT_EQ(parts.size(), 2u);
+  // The rows of " do", "dog" and "og " by the formula of the specification, section 2.2, in another language.
+  EXPECT_THAT(parts[1].ids, ::testing::ElementsAre(54, 119, 163, 224, 96, 103, 110, 161, 23, 115, 123, 214));
 }
 
 TEST_F(tfree, writes_words_that_no_dictionary_holds) {

@@ -56,6 +56,9 @@ class CheckStructure(unittest.TestCase):
     def test_finds_a_path_of_one_machine(self):
         self.assertIn("notes.md:2", self.findings({"docs/notes.md": "text\nsee /ho" + "me/me/x\n"}))
 
+    def test_accepts_the_git_file_of_a_worktree(self):
+        self.assertEqual(self.findings({".git": "gitdir: /ho" + "me/me/main/.git/worktrees/x\n"}), "")
+
 
 if __name__ == "__main__":
     unittest.main()

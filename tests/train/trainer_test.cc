@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -235,6 +237,27 @@ TEST_F(trainer, writes_the_whole_run_folder) {
   EXPECT_GT(load_model(run_)->parameter_count(), 1000);
 }
 
+TEST_F(trainer, refuses_a_run_folder_that_another_training_writes) {
+  Trainer first(make_settings(testing::kByteModel), data_, run_);
+  first.claim_run_folder();
+  EXPECT_THAT(failure({}, data_, run_), AllOf(HasSubstr(run_.string()), HasSubstr(fmt::format("{}", ::getpid()))));
+  EXPECT_FALSE(fs::exists(run_ / "metrics.jsonl"));
+  (void)first.run({}, kProgram);
+  EXPECT_TRUE(fs::exists(run_ / "latest"));
+}
+
+TEST_F(trainer, removes_half_written_files_of_a_killed_run) {
+  fs::create_directories(run_ / "samples");
+  for (const char* name : {".latest.12-0.tmp", "samples/.0000000003.txt.12-1.tmp"}) {
+    std::ofstream(run_ / name) << "half";
+  }
+  std::ofstream(run_ / "samples/notes.tmp") << "the user's";
+  (void)train({.overrides = {"train.steps=1"}}, data_, run_);
+  EXPECT_FALSE(fs::exists(run_ / ".latest.12-0.tmp"));
+  EXPECT_FALSE(fs::exists(run_ / "samples/.0000000003.txt.12-1.tmp"));
+  EXPECT_TRUE(fs::exists(run_ / "samples/notes.tmp"));
+}
+
 TEST_F(trainer, metrics_have_the_promised_keys) {
   (void)train({.overrides = {"train.steps=2", "train.eval_every=2"}}, data_, run_);
   const std::vector<json> lines = metrics_of(run_);
@@ -254,6 +277,25 @@ TEST_F(trainer, metrics_have_the_promised_keys) {
   EXPECT_NEAR(lines[0].at("optim/lr").get<double>(), 1e-2 / 3, 1e-9);
   EXPECT_EQ(lines[1].at("optim/total_bytes").get<int64_t>(),
             json::parse(ScratchFolder::read(checkpoint(run_, 2) / "state.json")).at("bytes").get<int64_t>());
+}
+
+TEST_F(trainer, tells_speed_as_a_share_of_the_machines_only_when_it_was_measured) {
+  (void)train({.overrides = {"train.steps=2"}}, data_, folder_ / "unmeasured");
+  for (const json& line : metrics_of(folder_ / "unmeasured")) EXPECT_FALSE(line.contains("speed/mfu"));
+  (void)train({.overrides = {"train.steps=2", "log.measure_seconds=0.01"}}, data_, run_);
+  const std::vector<json> lines = metrics_of(run_);
+  ASSERT_EQ(lines.size(), 2u);
+  // One rate for the whole run.
+  const auto rate_of = [](const json& line) {
+    return line.at("speed/flops").get<double>() / line.at("speed/mfu").get<double>();
+  };
+  EXPECT_NEAR(rate_of(lines[0]) / rate_of(lines[1]), 1, 1e-4);
+  // Above any program without vectors and below any machine.
+  EXPECT_GT(rate_of(lines[0]), 1e8);
+  EXPECT_LT(rate_of(lines[0]), 1e17);
+  EXPECT_GT(lines[0].at("speed/mfu").get<double>(), 0);
+  // A model of a few thousand parameters is far from the limit of large products.
+  EXPECT_LT(lines[1].at("speed/mfu").get<double>(), 0.9);
 }
 
 TEST_F(trainer, cuts_metrics_back_to_the_checkpoint_it_resumes_from) {
@@ -310,6 +352,28 @@ TEST_F(trainer, falls_back_behind_a_damaged_checkpoint_and_arrives_at_the_same) 
   EXPECT_THAT(story.messages, Contains(HasSubstr("resumed at step 4")));
   (void)train({.overrides = overrides}, data_, folder_ / "whole");
   expect_same_run(folder_ / "whole", run_, 12);
+}
+
+// An imported T-Free model has no calibration; one may be learnt when it is trained on.
+TEST_F(trainer, goes_on_with_parameters_that_a_setting_newly_switches_on) {
+  const std::string off = "decoder.calibrate=false", on = "decoder.calibrate=true";
+  (void)train({.model = testing::kWordModel, .overrides = {"train.steps=4", off}}, data_, run_);
+  EXPECT_THAT(train({.model = testing::kWordModel, .overrides = {"train.steps=5", off}}, data_, run_).warnings,
+              IsEmpty());
+
+  const Story started =
+      train({.model = testing::kWordModel, .overrides = {"train.steps=3", on, "train.from=" + run_.string()}}, data_,
+            folder_ / "from");
+  EXPECT_THAT(started.messages, Contains(AllOf(HasSubstr("decoder.calibration.weight"), HasSubstr("initial values"))));
+  EXPECT_EQ(started.result.steps, 3);
+
+  const Story resumed = train({.model = testing::kWordModel, .overrides = {"train.steps=9", on}}, data_, run_);
+  EXPECT_THAT(resumed.warnings, Contains(HasSubstr("decoder.escape.bias")));
+  EXPECT_THAT(resumed.messages, Contains(HasSubstr("resumed at step 5")));
+  // From then on they are in the checkpoint like all others.
+  const Story again = train({.model = testing::kWordModel, .overrides = {"train.steps=10", on}}, data_, run_);
+  EXPECT_THAT(again.warnings, IsEmpty());
+  EXPECT_EQ(again.result.steps, 10);
 }
 
 TEST_F(trainer, refuses_a_corpus_of_another_size) {

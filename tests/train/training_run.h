@@ -87,6 +87,19 @@ heads = 2
 tied = true
 )";
 
+inline const std::string kWordModel = R"(
+[model]
+family = "tfree"
+[encoder]
+vocabulary = 256
+ids_per_trigram = 4
+[backbone]
+kind = "transformer"
+width = 16
+layers = 1
+heads = 2
+)";
+
 inline constexpr const char* kRun = R"(
 [data]
 batch_bytes = 256
@@ -104,6 +117,7 @@ sample_every = 0
 every = 0
 [log]
 every = 1
+measure_seconds = 0
 tensorboard = false
 )";
 

@@ -114,6 +114,29 @@ TEST(trigram_hasher, wraps_words_in_blanks_and_counts_each_trigram_once) {
   EXPECT_EQ(rows.row_keys.size(), 3u);
 }
 
+TEST(trigram_hasher, keeps_the_first_of_each_trigram_in_words_of_any_length) {
+  const TrigramHasher hasher({.vocabulary = 100, .ids_per_trigram = 1, .shared_ids = 0, .strict = true});
+  Random random(5);
+  for (const size_t size : {1u, 2u, 3u, 31u, 32u, 300u, 5000u, 40000u}) {
+    for (const uint64_t letters : {uint64_t{2}, uint64_t{100}}) {
+      std::string word;
+      while (word.size() < size) word += static_cast<char>('A' + random.below(letters));
+      const std::string wrapped = " " + word + " ";
+      std::vector<uint32_t> expected;
+      std::set<uint32_t> known;
+      for (size_t i = 0; i + 3 <= wrapped.size(); ++i) {
+        const uint32_t trigram = trigram_number(wrapped.data() + i);
+        if (known.insert(trigram).second) expected.push_back(trigram);
+      }
+      WordRows rows;
+      hasher.hash(word, rows);
+      std::vector<uint32_t> found;
+      for (const uint64_t key : rows.row_keys) found.push_back(key & 0xFFFFFF);
+      ASSERT_EQ(found, expected) << size;
+    }
+  }
+}
+
 size_t shared(const TrigramHasher& hasher, const std::string& a, const std::string& b) {
   const std::vector<int32_t> one = set_of(hasher, a), two = set_of(hasher, b);
   std::vector<int32_t> both;

@@ -213,6 +213,12 @@ double TfreeDecoder::multiplications_per_row() const {
   return words > 0 ? words * static_cast<double>(head_VD_.size(1)) : static_cast<double>(head_VD_.numel());
 }
 
+std::vector<std::string> TfreeDecoder::switched_on_since(const Settings& former) const {
+  const auto* before = dynamic_cast<const TfreeDecoderSettings*>(&former);
+  if (before == nullptr || before->calibrate || !settings_.calibrate) return {};
+  return {"calibration.weight", "escape.weight", "escape.bias"};
+}
+
 void TfreeDecoder::calibrate(std::span<float> sums) const {
   torch::NoGradGuard no_grad;
   const float temperature = std::exp(calibration_3_.data_ptr<float>()[0]);

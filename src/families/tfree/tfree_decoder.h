@@ -39,6 +39,7 @@ class TfreeDecoder final : public TextDecoder {
   // The logits [V].
   [[nodiscard]] std::vector<float> scores(std::span<const float> h_D) override;
   [[nodiscard]] double multiplications_per_row() const override;
+  [[nodiscard]] std::vector<std::string> switched_on_since(const Settings& former) const override;
 
   [[nodiscard]] const Dictionary& dictionary() const { return *dictionary_; }
   // Natural logarithms of p(k) for the dictionary's words, and of the escape, the last of [K + 1].

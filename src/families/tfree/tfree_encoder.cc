@@ -36,6 +36,12 @@ TfreeEncoder::TfreeEncoder(const TfreeEncoderSettings& settings, int64_t width, 
       initial_weight(settings.vocabulary, width, deviation / std::sqrt(static_cast<double>(width)), generator));
 }
 
+std::vector<int32_t> TfreeEncoder::table_ids(const std::vector<int32_t>& ids) const {
+  std::vector<int32_t> hashed;
+  if (!ids.empty()) hasher_->append_ids(TfreeSegmenter::word_of_ids(ids.data(), ids.size()), hashed);
+  return hashed;
+}
+
 float TfreeEncoder::scale_of(size_t ids) const {
   const auto per_trigram = static_cast<float>(hasher_->options().ids_per_trigram);
   const float trigrams = std::max(1.0F, static_cast<float>(ids) / per_trigram);

@@ -20,6 +20,8 @@ class TfreeEncoder final : public TextEncoder {
   [[nodiscard]] Encoded encode(const PositionBatch& batch) override;
   void encode_rows(const PositionBatch& rows, std::span<const int64_t> stream, std::span<EncoderState*> states,
                    float* out_RD) override;
+  // The hashed ids of all trigrams of the word, in order; one that several trigrams have comes as often.
+  [[nodiscard]] std::vector<int32_t> table_ids(const std::vector<int32_t>& ids) const override;
   [[nodiscard]] at::Tensor table() const override { return table_VD_; }
 
   [[nodiscard]] const TfreeSegmenter& words() const { return segmenter_; }
