@@ -139,7 +139,7 @@ CommandDefinition define_generate(RunWith<GenerateFlags> run) {
   options.option("--repeat-penalty", sampling.repetition_penalty,
                  {.help = "lowers scores of recent choices; 1: off", .minimum = 0});
   options.option("--repeat-last-n", sampling.repetition_window,
-                 {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9});
+                 {.help = "how many choices are recent", .minimum = 0, .maximum = 1e9, .advanced = true});
   options.option("-s,--seed", flags->seed,
                  {.help = "of the random numbers", .default_text = "another one each time", .minimum = 0});
   options.group("Memory and speed");
