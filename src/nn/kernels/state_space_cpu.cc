@@ -29,6 +29,8 @@ using torch::autograd::variable_list;
 constexpr int64_t kChunk = 64;
 constexpr int64_t kMostHeads = 8;  // of a task
 
+using F64x16 = double __attribute__((vector_size(128)));
+
 int64_t rounded_up(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
 // At most kChunk rows of one sequence.
@@ -406,22 +408,26 @@ class BackwardTask {
     m_.for_triangle([&](int64_t row, int64_t rows) {
       Products::template multiply<false>(dy.at(row, 0), u, rows, row + rows, width_, m_.dweight + row * kChunk, kChunk);
     });
-    float columns[kChunk] = {};
+    // What cancels here, rows against columns, must do so to the last bit: sums in double.
+    double columns[kChunk] = {};
     m_.for_triangle([&](int64_t row, int64_t rows) {
       for (int64_t t = row; t < row + rows; ++t) {
-        F32x16 sum{};
+        F64x16 sum{};
         for (int64_t s = 0; s <= t; s += kLanes) {
           const int64_t at = t * kChunk + s;
           const F32x16 dproduct = load(m_.dweight + at) * load(m_.decay + at);
           store(m_.dproduct + at, load(m_.dproduct + at) + dproduct);
-          const F32x16 dlog = dproduct * load(m_.product + at);
+          const auto dlog = __builtin_convertvector(dproduct * load(m_.product + at), F64x16);
           sum += dlog;
-          store(columns + s, load(columns + s) + dlog);
+          F64x16 column;
+          std::memcpy(&column, columns + s, sizeof(column));
+          column += dlog;
+          std::memcpy(columns + s, &column, sizeof(column));
         }
-        dsum[t] += static_cast<double>(sum_of_lanes(sum));
+        for (int64_t i = 0; i < kLanes; ++i) dsum[t] += sum[i];
       }
     });
-    for (int64_t s = 0; s < m_.padded; ++s) dsum[s] -= static_cast<double>(columns[s]);
+    for (int64_t s = 0; s < m_.padded; ++s) dsum[s] -= columns[s];
     const auto weight = m_.left_transposed(m_.weight, kChunk);
     const auto right = m_.right(m_.dy, m_.padded, width_);
     m_.for_triangle([&](int64_t row, int64_t rows) {
