@@ -525,6 +525,9 @@ class BackwardTask {
 // Calls f with an object of the type of products and one of the type of activations.
 template <class F>
 void with_products(at::ScalarType type, F&& f) {
+#if defined(VERBATIM_AMX)
+  if (type == at::kBFloat16 && amx_is_available()) return f(AmxProducts{}, c10::BFloat16{});
+#endif
   with_type(type, [&](auto zero) { f(FloatProducts{}, zero); });
 }
 
