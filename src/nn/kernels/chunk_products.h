@@ -48,6 +48,9 @@ struct FloatProducts {
     return {room, columns};
   }
 
+  static void keep(const float* from, int64_t count, float* to) { std::copy_n(from, count, to); }
+  static void restore(const float* from, int64_t count, float* to) { std::copy_n(from, count, to); }
+
   template <bool add>
   static void multiply(const Left& a, const Right& b, int64_t rows, int64_t columns, int64_t depth, float* c,
                        int64_t stride) {
@@ -142,6 +145,13 @@ struct AmxProducts {
       }
     }
     return {room, columns};
+  }
+
+  static void keep(const float* from, int64_t count, uint16_t* to) {
+    for (int64_t i = 0; i < count; i += kLanes) store(to + i, load(from + i));
+  }
+  static void restore(const uint16_t* from, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; i += kLanes) store(to + i, load(from + i));
   }
 
   template <bool add>

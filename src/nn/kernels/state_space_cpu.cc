@@ -116,8 +116,7 @@ class ChunkMatrices {
       };
       for (float** vector : {&delta, &slope, &high_, &low_, &from_start, &to_end}) take(*vector, kChunk);
       for (float** square : {&product, &decay, &weight, &dweight, &dproduct}) take(*square, kSquare);
-      for (float** matrix : {&b, &c, &u, &u_to_end, &y, &dy, &dy_from_start, &du, &db, &dc, &other})
-        take(*matrix, wide);
+      for (float** matrix : {&b, &c, &u, &u_to_end, &y, &dy_from_start, &du, &db, &dc, &other}) take(*matrix, wide);
       for (Element** room : {&b_room_, &c_room_, &b_transposed_room_, &c_transposed_room_}) take(*room, wide);
       take(left_room_, std::max(kSquare, wide));
       take(right_room_, std::max(states, wide));
@@ -139,10 +138,10 @@ class ChunkMatrices {
   float *u, *u_to_end;         // [Q, P] delta x and w o delta x
   float* y;                    // [Q, P]
   // Gradients, beside those of what is above.
-  float *dweight, *dproduct;       // [Q, kChunk]
-  float *dy, *dy_from_start, *du;  // [Q, P]
-  float *db, *dc;                  // [Q, S]
-  float* other;                    // [Q, P] or [Q, S]
+  float *dweight, *dproduct;  // [Q, kChunk]
+  float *dy_from_start, *du;  // [Q, P]
+  float *db, *dc;             // [Q, S]
+  float* other;               // [Q, P] or [Q, S]
   int64_t padded = 0;
 
   [[nodiscard]] int64_t width() const { return width_; }
@@ -150,8 +149,9 @@ class ChunkMatrices {
 
   void load_group(const Chunk& chunk, int64_t group) {
     padded = rounded_up(chunk.rows, Products::kStep);
-    copy_rows(Rows<const float>(frame_.b), chunk, group * frame_.shape.state, frame_.shape.state, state_, b);
-    copy_rows(Rows<const float>(frame_.c), chunk, group * frame_.shape.state, frame_.shape.state, state_, c);
+    const int64_t columns = frame_.shape.state;
+    load_rows(Rows<const float>(frame_.b), chunk, group * columns, 1, columns, state_, b);
+    load_rows(Rows<const float>(frame_.c), chunk, group * columns, 1, columns, state_, c);
     b_left = Products::left(b, state_, padded, state_, b_room_);
     c_left = Products::left(c, state_, padded, state_, c_room_);
     b_transposed = Products::left_transposed(b, state_, state_, padded, b_transposed_room_);
@@ -161,8 +161,8 @@ class ChunkMatrices {
     });
   }
 
-  template <class X>
-  void load_head(const Chunk& chunk, int64_t head, const Rows<const X>& x) {
+  // x [Q, P]
+  void load_head(const Chunk& chunk, int64_t head, const float* x) {
     const float rate = frame_.rate_H[head];
     float steps[kChunk] = {};
     for (int64_t t = 0; t < chunk.rows; ++t) {
@@ -193,21 +193,36 @@ class ChunkMatrices {
       store(decay + t * kChunk + s, lower);
       store(weight + t * kChunk + s, s > t ? F32x16{} : lower * load(product + t * kChunk + s));
     });
-    copy_rows(x, chunk, head * frame_.shape.head_width, frame_.shape.head_width, width_, u);
-    scale_rows(u, delta, width_, u);
+    scale_rows(x, delta, width_, u);
   }
 
-  // Columns of `from` as [Q, padded width] in float32.
+  // Columns of `from` in float32: `parts` matrices [kChunk, padded columns] of `columns` columns each.
   template <class X>
-  void copy_rows(const Rows<const X>& from, const Chunk& chunk, int64_t column, int64_t columns, int64_t padded_columns,
-                 float* to) const {
+  static void load_rows(const Rows<const X>& from, const Chunk& chunk, int64_t column, int64_t parts, int64_t columns,
+                        int64_t padded_columns, float* to) {
     for (int64_t t = 0; t < chunk.rows; ++t) {
-      float* row = to + t * padded_columns;
-      std::fill(row + columns / kLanes * kLanes, row + padded_columns, 0.0F);
-      by_vectors(columns,
-                 [&](int64_t i, auto lanes) { store(row + i, load(from.row(chunk.first + t) + column + i, lanes)); });
+      for (int64_t part = 0; part < parts; ++part) {
+        const X* from_part = from.row(chunk.first + t) + column + part * columns;
+        float* row = to + (part * kChunk + t) * padded_columns;
+        std::fill(row + columns / kLanes * kLanes, row + padded_columns, 0.0F);
+        by_vectors(columns, [&](int64_t i, auto lanes) { store(row + i, load(from_part + i, lanes)); });
+      }
     }
-    std::fill(to + chunk.rows * padded_columns, to + padded * padded_columns, 0.0F);
+    for (int64_t part = 0; part < parts; ++part) {
+      std::fill(to + (part * kChunk + chunk.rows) * padded_columns, to + (part + 1) * kChunk * padded_columns, 0.0F);
+    }
+  }
+  // The way back.
+  template <class X>
+  static void store_rows(const float* from, const Chunk& chunk, int64_t column, int64_t parts, int64_t columns,
+                         int64_t padded_columns, const Rows<X>& to) {
+    for (int64_t t = 0; t < chunk.rows; ++t) {
+      for (int64_t part = 0; part < parts; ++part) {
+        const float* row = from + (part * kChunk + t) * padded_columns;
+        X* to_part = to.row(chunk.first + t) + column + part * columns;
+        by_vectors(columns, [&](int64_t i, auto lanes) { store(to_part + i, load(row + i), lanes); });
+      }
+    }
   }
 
   // to[t] = factor[t] from[t]
@@ -266,43 +281,58 @@ float dot(const float* a, const float* b, int64_t count) {
   return sum_of_lanes(sum);
 }
 
+// The rows of the heads of a task: a matrix [kChunk, P] each.
+struct Heads {
+  int64_t first, last;
+  int64_t column, count;
+
+  template <class Products>
+  Heads(const Frame<Products>& frame, int64_t block)
+      : first(frame.tasks.begin(block)),
+        last(frame.tasks.end(block)),
+        column(first * frame.shape.head_width),
+        count(last - first) {}
+};
+
 // kept: null where no gradient is asked for.
 template <class Products, class X>
-void forward_task(const Frame<Products>& frame, const Rows<const X>& x, int64_t task, float* kept, const Rows<X>& y) {
+void forward_task(const Frame<Products>& frame, const Rows<const X>& x, int64_t task, typename Products::Element* kept,
+                  const Rows<X>& y) {
   [[maybe_unused]] const typename Products::Session session;
-  ChunkMatrices<Products> m(frame);
-  const int64_t group = frame.tasks.group(task), block = frame.tasks.block(task);
-  const int64_t first_head = frame.tasks.begin(block), last_head = frame.tasks.end(block);
+  using Matrices = ChunkMatrices<Products>;
+  Matrices m(frame);
+  const int64_t group = frame.tasks.group(task);
+  const Heads heads(frame, frame.tasks.block(task));
   const int64_t width = m.width(), state_size = frame.state_size(), head_width = frame.shape.head_width;
-  thread_local ScratchBuffer state_memory;
-  float* states = state_memory.get<float>((last_head - first_head) * state_size);
+  thread_local ScratchBuffer state_memory, rows_memory;
+  float* states = state_memory.get<float>(heads.count * state_size);
+  float* rows_of_heads = rows_memory.get<float>(heads.count * kChunk * width);
 
   const int64_t end = frame.first_chunk[frame.tasks.first_sequence[group + 1]];
   for (int64_t index = frame.first_chunk[frame.tasks.first_sequence[group]]; index < end; ++index) {
     const Chunk& chunk = frame.chunks[index];
-    for (int64_t h = first_head; h < last_head; ++h) {
-      if (h == first_head || frame.group(h) != frame.group(h - 1)) m.load_group(chunk, frame.group(h));
-      m.load_head(chunk, h, x);
-      float* state = states + (h - first_head) * state_size;
-      if (!chunk.is_first) {
-        if (kept != nullptr) std::copy_n(state, state_size, kept + frame.kept_offset(chunk, h));
+    Matrices::load_rows(x, chunk, heads.column, heads.count, head_width, width, rows_of_heads);
+    for (int64_t h = heads.first; h < heads.last; ++h) {
+      if (h == heads.first || frame.group(h) != frame.group(h - 1)) m.load_group(chunk, frame.group(h));
+      float* rows = rows_of_heads + (h - heads.first) * kChunk * width;
+      m.load_head(chunk, h, rows);
+      float* state = states + (h - heads.first) * state_size;
+      if (chunk.is_first) {
+        std::fill_n(m.y, m.padded * width, 0.0F);
+      } else {
+        if (kept != nullptr) Products::keep(state, state_size, kept + frame.kept_offset(chunk, h));
         Products::template multiply<false>(m.c_left, m.right(state, m.state(), width), m.padded, width, m.state(), m.y,
                                            width);
         m.scale_rows(m.y, m.from_start, width, m.y);
-      } else {
-        std::fill_n(m.y, m.padded * width, 0.0F);
       }
       const auto weight = m.left(m.weight, kChunk, m.padded);
       const auto u = m.right(m.u, m.padded, width);
-      m.for_triangle([&](int64_t row, int64_t rows) {
-        Products::template multiply<true>(weight.at(row, 0), u, rows, width, row + rows, m.y + row * width, width);
+      m.for_triangle([&](int64_t row, int64_t count) {
+        Products::template multiply<true>(weight.at(row, 0), u, count, width, row + count, m.y + row * width, width);
       });
       const float skip = frame.skip.template data_ptr<float>()[h];
-      for (int64_t t = 0; t < chunk.rows; ++t) {
-        by_vectors(head_width, [&](int64_t i, auto lanes) {
-          const F32x16 direct = skip * load(x.row(chunk.first + t) + h * head_width + i, lanes);
-          store(y.row(chunk.first + t) + h * head_width + i, load(m.y + t * width + i) + direct, lanes);
-        });
+      for (int64_t i = 0; i < chunk.rows * width; i += kLanes) {
+        store(rows + i, load(m.y + i) + skip * load(rows + i));
       }
       if (chunk.is_last) continue;
       if (chunk.is_first) {
@@ -314,6 +344,7 @@ void forward_task(const Frame<Products>& frame, const Rows<const X>& x, int64_t 
       Products::template multiply<true>(m.b_transposed, m.right(m.u_to_end, m.padded, width), m.state(), width,
                                         m.padded, state, width);
     }
+    Matrices::store_rows(rows_of_heads, chunk, heads.column, heads.count, head_width, width, y);
   }
 }
 
@@ -327,7 +358,9 @@ struct Gradients {
 template <class Products, class X>
 class BackwardTask {
  public:
-  BackwardTask(const Frame<Products>& frame, const Rows<const X>& x, const Rows<const X>& dy, const float* kept,
+  using Element = typename Products::Element;
+
+  BackwardTask(const Frame<Products>& frame, const Rows<const X>& x, const Rows<const X>& dy, const Element* kept,
                Gradients& gradients, int64_t task)
       : frame_(frame),
         x_(x),
@@ -337,27 +370,37 @@ class BackwardTask {
         m_(frame),
         group_(frame.tasks.group(task)),
         block_(frame.tasks.block(task)),
+        heads_(frame, block_),
         width_(frame.head_width),
         state_(frame.state) {}
 
   void run() {
     [[maybe_unused]] const typename Products::Session session;
-    const int64_t first_head = frame_.tasks.begin(block_), last_head = frame_.tasks.end(block_);
-    const int64_t state_size = frame_.state_size();
-    thread_local ScratchBuffer memory;
-    float* dstates = memory.get<float>((last_head - first_head) * state_size);
+    const int64_t state_size = frame_.state_size(), matrix = kChunk * width_, head_width = frame_.shape.head_width;
+    thread_local ScratchBuffer states_memory, rows_memory;
+    float* dstates = states_memory.get<float>((heads_.count + 1) * state_size);
+    state_before_ = dstates + heads_.count * state_size;
+    float* x = rows_memory.get<float>(2 * heads_.count * matrix);
+    float* dy = x + heads_.count * matrix;
+    const Rows<X> dx(gradients_.x_NI);
     const int64_t begin = frame_.first_chunk[frame_.tasks.first_sequence[group_]];
     for (int64_t index = frame_.first_chunk[frame_.tasks.first_sequence[group_ + 1]] - 1; index >= begin; --index) {
       const Chunk& chunk = frame_.chunks[index];
-      for (int64_t h = first_head; h < last_head; ++h) {
-        if (h == first_head || frame_.group(h) != frame_.group(h - 1)) begin_group(chunk, frame_.group(h));
-        run_head(chunk, h, dstates + (h - first_head) * state_size);
-        if (h + 1 == last_head || frame_.group(h) != frame_.group(h + 1)) end_group(chunk, frame_.group(h));
+      Matrices::load_rows(x_, chunk, heads_.column, heads_.count, head_width, width_, x);
+      Matrices::load_rows(dy_, chunk, heads_.column, heads_.count, head_width, width_, dy);
+      for (int64_t h = heads_.first; h < heads_.last; ++h) {
+        const int64_t i = h - heads_.first;
+        if (i == 0 || frame_.group(h) != frame_.group(h - 1)) begin_group(chunk, frame_.group(h));
+        run_head(chunk, h, x + i * matrix, dy + i * matrix, dstates + i * state_size);
+        if (h + 1 == heads_.last || frame_.group(h) != frame_.group(h + 1)) end_group(chunk, frame_.group(h));
       }
+      Matrices::store_rows(x, chunk, heads_.column, heads_.count, head_width, width_, dx);
     }
   }
 
  private:
+  using Matrices = ChunkMatrices<Products>;
+
   void begin_group(const Chunk& chunk, int64_t group) {
     m_.load_group(chunk, group);
     m_.load_transposed_c();
@@ -386,27 +429,30 @@ class BackwardTask {
     }
   }
 
-  // dstate [S, P]: the gradient of the state behind the chunk becomes that of the state in front of it. Neither exists
-  // at the ends of a sequence.
-  void run_head(const Chunk& chunk, int64_t h, float* dstate) {
-    const int64_t head_width = frame_.shape.head_width;
-    const float* state = chunk.is_first ? nullptr : kept_ + frame_.kept_offset(chunk, h);
-    m_.load_head(chunk, h, x_);
-    m_.copy_rows(dy_, chunk, h * head_width, head_width, width_, m_.dy);
+  // x [Q, P] becomes its gradient; dstate [S, P], the gradient of the state behind the chunk, becomes that of the state
+  // in front of it. Neither state exists at the ends of a sequence.
+  void run_head(const Chunk& chunk, int64_t h, float* x, const float* dy, float* dstate) {
+    const float* state = nullptr;
+    if (!chunk.is_first) {
+      Products::restore(kept_ + frame_.kept_offset(chunk, h), frame_.state_size(), state_before_);
+      state = state_before_;
+    }
+    m_.load_head(chunk, h, x);
     // Of the logarithm of the decay from the start of the chunk to each row.
     double dsum[kChunk] = {};
-    inside(dsum);
+    inside(dy, dsum);
     if (!chunk.is_last) into_next(chunk, dstate, state, dsum);
-    if (state != nullptr) from_previous(chunk, dstate, state, dsum);
-    write_rows(chunk, h, dsum);
+    if (state != nullptr) from_previous(chunk, dy, dstate, state, dsum);
+    into_inputs(chunk, h, x, dy, dsum);
   }
 
   // y = weight u.
-  void inside(double* dsum) {
-    const auto dy = m_.left(m_.dy, width_, width_);
+  void inside(const float* dy, double* dsum) {
+    const auto left = m_.left(dy, width_, width_);
     const auto u = m_.right_transposed(m_.u, width_, m_.padded);
     m_.for_triangle([&](int64_t row, int64_t rows) {
-      Products::template multiply<false>(dy.at(row, 0), u, rows, row + rows, width_, m_.dweight + row * kChunk, kChunk);
+      Products::template multiply<false>(left.at(row, 0), u, rows, row + rows, width_, m_.dweight + row * kChunk,
+                                         kChunk);
     });
     // What cancels here, rows against columns, must do so to the last bit: sums in double.
     double columns[kChunk] = {};
@@ -429,7 +475,7 @@ class BackwardTask {
     });
     for (int64_t s = 0; s < m_.padded; ++s) dsum[s] -= columns[s];
     const auto weight = m_.left_transposed(m_.weight, kChunk);
-    const auto right = m_.right(m_.dy, m_.padded, width_);
+    const auto right = m_.right(dy, m_.padded, width_);
     m_.for_triangle([&](int64_t row, int64_t rows) {
       Products::template multiply<false>(weight.at(row, row), right.at(row), rows, width_, m_.padded - row,
                                          m_.du + row * width_, width_);
@@ -464,8 +510,8 @@ class BackwardTask {
   }
 
   // y += e o (c state).
-  void from_previous(const Chunk& chunk, float* dstate, const float* state, double* dsum) {
-    m_.scale_rows(m_.dy, m_.from_start, width_, m_.dy_from_start);
+  void from_previous(const Chunk& chunk, const float* dy, float* dstate, const float* state, double* dsum) {
+    m_.scale_rows(dy, m_.from_start, width_, m_.dy_from_start);
     float* dc = m_.other;
     Products::template multiply<false>(m_.left(m_.dy_from_start, width_, width_),
                                        m_.right_transposed(state, width_, state_), m_.padded, state_, width_, dc,
@@ -487,22 +533,20 @@ class BackwardTask {
                                       m_.padded, dstate, width_);
   }
 
-  void write_rows(const Chunk& chunk, int64_t h, const double* dsum) {
-    const int64_t head_width = frame_.shape.head_width, heads = frame_.shape.heads;
+  void into_inputs(const Chunk& chunk, int64_t h, float* x, const float* dy, const double* dsum) {
+    const int64_t heads = frame_.shape.heads;
     const float skip = frame_.skip.template data_ptr<float>()[h];
     const double rate = static_cast<double>(frame_.rate_H[h]) * static_cast<double>(kLn2);
-    const Rows<X> dx(gradients_.x_NI);
     F32x16 dskip{};
     double from_behind = 0, dlog_decay = 0;
     for (int64_t t = chunk.rows - 1; t >= 0; --t) {
       F32x16 ddelta{};
-      by_vectors(head_width, [&](int64_t i, auto lanes) {
-        const F32x16 x = load(x_.row(chunk.first + t) + h * head_width + i, lanes);
-        const F32x16 du = load(m_.du + t * width_ + i), dy = load(m_.dy + t * width_ + i);
-        store(dx.row(chunk.first + t) + h * head_width + i, du * m_.delta[t] + dy * skip, lanes);
-        ddelta += du * x;
-        dskip += dy * x;
-      });
+      for (int64_t i = t * width_; i < (t + 1) * width_; i += kLanes) {
+        const F32x16 value = load(x + i), du = load(m_.du + i), out = load(dy + i);
+        store(x + i, du * m_.delta[t] + out * skip);
+        ddelta += du * value;
+        dskip += out * value;
+      }
       // The logarithm of a row's decay is part of the sums of all rows from there on.
       from_behind += dsum[t];
       dlog_decay += from_behind * static_cast<double>(m_.delta[t]) * rate;
@@ -516,10 +560,13 @@ class BackwardTask {
 
   const Frame<Products>& frame_;
   const Rows<const X>&x_, &dy_;
-  const float* kept_;
+  const Element* kept_;
   Gradients& gradients_;
-  ChunkMatrices<Products> m_;
-  int64_t group_, block_, width_, state_;
+  Matrices m_;
+  int64_t group_, block_;
+  Heads heads_;
+  int64_t width_, state_;
+  float* state_before_ = nullptr;  // [S, P]
 };
 
 // Calls f with an object of the type of products and one of the type of activations.
@@ -548,9 +595,10 @@ struct StateSpace : torch::autograd::Function<StateSpace> {
       using X = decltype(zero);
       const Frame<Products> frame(sequences, shape, step, log_decay, b, c, skip);
       if (needs_gradient) {
-        kept = at::empty({frame.kept_chunks, shape.heads, frame.state, frame.head_width}, frame.step.options());
+        const at::ScalarType type = sizeof(typename Products::Element) == 2 ? at::kBFloat16 : at::kFloat;
+        kept = at::empty({frame.kept_chunks, shape.heads, frame.state, frame.head_width}, x_NI.options().dtype(type));
       }
-      float* kept_data = needs_gradient ? kept.data_ptr<float>() : nullptr;
+      auto* kept_data = needs_gradient ? static_cast<typename Products::Element*>(kept.data_ptr()) : nullptr;
       const Rows<const X> x_rows(x_NI);
       const Rows<X> y_rows(y_NI);
       for_each_task(frame.tasks.count(), frame.threads(),
@@ -587,7 +635,9 @@ struct StateSpace : torch::autograd::Function<StateSpace> {
                at::zeros({frame.tasks.blocks, b.size(0), b.size(1)}, options)};
       const Rows<const X> x_rows(x_NI), dy_rows(dy_NI);
       for_each_task(frame.tasks.count(), frame.threads(), [&](int64_t task) {
-        BackwardTask<Products, X>(frame, x_rows, dy_rows, kept.data_ptr<float>(), parts, task).run();
+        BackwardTask<Products, X>(frame, x_rows, dy_rows,
+                                  static_cast<const typename Products::Element*>(kept.data_ptr()), parts, task)
+            .run();
       });
     });
     return {parts.x_NI,
