@@ -1,4 +1,5 @@
 #include <benchmark/benchmark.h>
+#include <malloc.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -186,6 +187,10 @@ void types(const char* name, void (*function)(benchmark::State&, at::ScalarType)
 
 int main(int argc, char** argv) {
   using namespace verbatim::nn;
+  // Memory that is given back is used again: without this the system clears the pages of every large result anew, which
+  // takes as long as some of the layers.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   at::set_num_threads(1);
   types("selective_scan", scan, {});
   types("state_space", duality, {64, 128});

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "nn/kernels/decay.h"
 #include "nn/kernels/lanes.h"
 
 namespace verbatim::nn {
@@ -66,7 +67,7 @@ void selective_scan_rows(const float* x_RI, const float* step_RI, const float* l
     for (int64_t i = first; i < last; ++i) {
       float* s = state_IS + i * state;
       by_vectors(state, [&](int64_t n, auto lanes) {
-        store(rate_S.data() + n, -exp(load(log_decay_IS + i * state + n, lanes)), lanes);
+        store(rate_S.data() + n, exp(load(log_decay_IS + i * state + n, lanes)) * -kLog2E, lanes);
       });
       for (int64_t r = 0; r < rows; ++r) {
         const float* b = b_RS + r * b_stride;
@@ -76,7 +77,7 @@ void selective_scan_rows(const float* x_RI, const float* step_RI, const float* l
         const float input = delta * x;
         F32x16 sum{};
         by_vectors(state, [&](int64_t n, auto lanes) {
-          const F32x16 decay = exp(load(rate_S.data() + n, lanes) * delta);
+          const F32x16 decay = decay_of(splat(delta), load(rate_S.data() + n, lanes));
           const F32x16 value = decay * load(s + n, lanes) + input * load(b + n, lanes);
           store(s + n, value, lanes);
           sum += value * load(c + n, lanes);

@@ -4,15 +4,16 @@
 #include <vector>
 
 #include "nn/kernels/cpu_common.h"
+#include "nn/kernels/decay.h"
 #include "nn/kernels/lanes.h"
 #include "nn/kernels/sequence_tasks.h"
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
 
-// Fast form of selective_scan: sixteen channels at a time, row after row, the states of these channels in registers or
-// in the nearest cache. Only the states at the start of every stretch of kStretch rows are kept; the backward pass runs
-// through a stretch forward again, keeping states and decays in the cache, and then backward.
+// Fast form of selective_scan: sixteen channels at a time, row after row, the states of these channels in registers, a
+// few states after the other. Only the states at the start of every stretch of kStretch rows are kept; the backward
+// pass runs through a stretch forward again, keeping states and decays in the nearest cache, and then backward.
 namespace verbatim::nn {
 
 namespace {
@@ -21,129 +22,158 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t kStretch = 32;
-constexpr int64_t kWidestBlock = 256;
+// States at a time. In the backward pass what a stretch of them needs just fits into 48 KiB.
+constexpr int64_t kStates = 4;
+constexpr int64_t kWidestBlock = 512;
 constexpr int64_t kNarrowestBlock = 64;
-constexpr float kLog2E = 1.44269504F;
-constexpr float kLn2 = 0.69314718F;
 
-// Sixteen channels of one stretch. Rows are T <= kStretch, V = 16 lanes.
+// What is staged of sixteen channels of one row, side by side: one stream of memory for all of it.
+enum Staged { kDelta, kInput, kOut, kGradInput, kGradLog, kX, kSlope };  // kOut: y, or its gradient
+constexpr int64_t kForwardRow = (kOut + 1) * kLanes;
+constexpr int64_t kBackwardRow = (kSlope + 1) * kLanes;
+
+// Sixteen channels of one stretch: T <= kStretch rows, V = 16 lanes. S states, a multiple of kStates.
 struct Lanes {
   int64_t rows;
-  int64_t states;        // S
-  const float* rate_SV;  // -exp(log_decay) log2(e): the decay is 2^(delta rate)
-  const float* skip_V;
-  const float* x_TV;
-  const float* delta_TV;
+  int64_t states;
+  float* staged;  // [T, kForwardRow or kBackwardRow]
   const float* b_TS;
   const float* c_TS;
 };
 
-// state [S, V] goes from before the first row to behind the last one.
-void scan_lanes(const Lanes& in, float* state_SV, float* y_TV) {
+// The states n to n + count - 1 of all rows: `state` [count, V] goes from before the first row to behind the last one,
+// y gets its share added. `rate` [count, V] is -exp(log_decay) log2(e): the decay is 2^(delta rate).
+template <int count>
+void scan_states(const Lanes& in, int64_t n, const float* rate, float* state) {
+  F32x16 s[count], r[count];
+#pragma GCC unroll 8
+  for (int k = 0; k < count; ++k) s[k] = load(state + k * kLanes), r[k] = load(rate + k * kLanes);
   for (int64_t t = 0; t < in.rows; ++t) {
-    const float* b = in.b_TS + t * in.states;
-    const float* c = in.c_TS + t * in.states;
-    const F32x16 x = load(in.x_TV + t * kLanes);
-    const F32x16 delta = load(in.delta_TV + t * kLanes);
-    const F32x16 input = delta * x;
-    F32x16 y = load(in.skip_V) * x;
-    for (int64_t n = 0; n < in.states; ++n) {
-      const F32x16 decay = exp2(delta * load(in.rate_SV + n * kLanes));
-      const F32x16 state = decay * load(state_SV + n * kLanes) + input * b[n];
-      store(state_SV + n * kLanes, state);
-      y += state * c[n];
+    const float* b = in.b_TS + t * in.states + n;
+    const float* c = in.c_TS + t * in.states + n;
+    float* row = in.staged + t * kForwardRow;
+    const F32x16 delta = load(row + kDelta * kLanes);
+    const F32x16 input = load(row + kInput * kLanes);
+    F32x16 even = load(row + kOut * kLanes), odd{};
+#pragma GCC unroll 8
+    for (int k = 0; k < count; ++k) {
+      s[k] = decay_of(delta, r[k]) * s[k] + input * b[k];
+      (k % 2 == 0 ? even : odd) += s[k] * c[k];
     }
-    store(y_TV + t * kLanes, y);
+    store(row + kOut * kLanes, even + odd);
   }
+#pragma GCC unroll 8
+  for (int k = 0; k < count; ++k) store(state + k * kLanes, s[k]);
 }
 
 struct LanesGradient {
-  const float* dy_TV;
-  const float* slope_TV;  // of softplus
-  float* dx_TV;           // may be dy
-  float* dstep_TV;        // may be slope
-  float* carry_SV;        // gradient that comes from the row behind the stretch; leaves as that for the row in front
-  // Sums that grow: over rows, and over channels lane by lane.
-  float* drate_SV;  // of delta times the gradient of the logarithm of the decay
-  float* dskip_V;
-  float* db_TSV;
-  float* dc_TSV;
+  float* carry;   // [kStates, V] gradient of the state that comes from the row behind the stretch; leaves as that for
+                  // the row in front
+  float* drate;   // [kStates, V] grows: gradient of the logarithm of the decay times delta
+  float* db_TKV;  // grow over the vectors of channels, lane by lane
+  float* dc_TKV;
 };
 
-// `states` [T + 1, S, V]: row 0 is the state before the stretch, the others are filled in. `decays` [T, S, V].
-void scan_lanes_backward(const Lanes& in, const LanesGradient& out, float* states, float* decays) {
-  const int64_t row = in.states * kLanes;
+// kStates states from n on; adds to the staged gradients of delta x and of the logarithms of the decays (times their
+// rates). `state` [kStates, V] is the one before the stretch; `scratch` [T, kStates, 2, V] takes the
+// states in front of each row and the decays.
+void scan_states_backward(const Lanes& in, int64_t n, const float* rate, const float* state, const LanesGradient& out,
+                          float* scratch) {
+  constexpr int64_t kRow = kStates * kLanes;
+  F32x16 r[kStates], s[kStates], carry[kStates], drate[kStates];
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < kStates; ++k) {
+    r[k] = load(rate + k * kLanes);
+    s[k] = load(state + k * kLanes);
+    carry[k] = load(out.carry + k * kLanes);
+    drate[k] = load(out.drate + k * kLanes);
+  }
   for (int64_t t = 0; t < in.rows; ++t) {
-    const float* b = in.b_TS + t * in.states;
-    const F32x16 delta = load(in.delta_TV + t * kLanes);
-    const F32x16 input = delta * load(in.x_TV + t * kLanes);
-    for (int64_t n = 0; n < in.states; ++n) {
-      const int64_t at = t * row + n * kLanes;
-      const F32x16 decay = exp2(delta * load(in.rate_SV + n * kLanes));
-      store(decays + at, decay);
-      store(states + at + row, decay * load(states + at) + input * b[n]);
+    const float* b = in.b_TS + t * in.states + n;
+    float* row = in.staged + t * kBackwardRow;
+    const F32x16 delta = load(row + kDelta * kLanes);
+    const F32x16 input = load(row + kInput * kLanes);
+    const F32x16 dy = load(row + kOut * kLanes);
+    float* kept = scratch + t * 2 * kRow;
+    float* dc = out.dc_TKV + t * kRow;
+#pragma GCC unroll 8
+    for (int64_t k = 0; k < kStates; ++k) {
+      const F32x16 decay = decay_of(delta, r[k]);
+      store(kept + 2 * k * kLanes, s[k]);
+      store(kept + (2 * k + 1) * kLanes, decay);
+      s[k] = decay * s[k] + input * b[k];
+      store(dc + k * kLanes, load(dc + k * kLanes) + dy * s[k]);
     }
   }
-  const F32x16 skip = load(in.skip_V);
-  F32x16 dskip = load(out.dskip_V);
   for (int64_t t = in.rows - 1; t >= 0; --t) {
-    const float* b = in.b_TS + t * in.states;
-    const float* c = in.c_TS + t * in.states;
-    const F32x16 x = load(in.x_TV + t * kLanes);
-    const F32x16 delta = load(in.delta_TV + t * kLanes);
-    const F32x16 dy = load(out.dy_TV + t * kLanes);
-    const F32x16 input = delta * x;
-    F32x16 dinput{}, dlog{};
-    for (int64_t n = 0; n < in.states; ++n) {
-      const int64_t at = t * row + n * kLanes;
-      float* carry = out.carry_SV + n * kLanes;
-      float* drate = out.drate_SV + n * kLanes;
-      const F32x16 dstate = load(carry) + dy * c[n];
-      store(out.dc_TSV + at, load(out.dc_TSV + at) + dy * load(states + at + row));
-      store(out.db_TSV + at, load(out.db_TSV + at) + dstate * input);
-      dinput += dstate * b[n];
-      const F32x16 from_before = dstate * load(decays + at);
-      store(carry, from_before);
-      const F32x16 dexponent = from_before * load(states + at);
-      dlog += dexponent * load(in.rate_SV + n * kLanes);
-      store(drate, load(drate) + dexponent * delta);
+    const float* b = in.b_TS + t * in.states + n;
+    const float* c = in.c_TS + t * in.states + n;
+    float* row = in.staged + t * kBackwardRow;
+    const F32x16 delta = load(row + kDelta * kLanes);
+    const F32x16 input = load(row + kInput * kLanes);
+    const F32x16 dy = load(row + kOut * kLanes);
+    F32x16 dinput = load(row + kGradInput * kLanes), dlog = load(row + kGradLog * kLanes);
+    const float* kept = scratch + t * 2 * kRow;
+    float* db = out.db_TKV + t * kRow;
+#pragma GCC unroll 8
+    for (int64_t k = 0; k < kStates; ++k) {
+      const F32x16 dstate = carry[k] + dy * c[k];
+      store(db + k * kLanes, load(db + k * kLanes) + dstate * input);
+      dinput += dstate * b[k];
+      carry[k] = dstate * load(kept + (2 * k + 1) * kLanes);
+      const F32x16 dexponent = carry[k] * load(kept + 2 * k * kLanes);
+      dlog += dexponent * r[k];
+      drate[k] += dexponent * delta;
     }
-    dskip += dy * x;
-    const F32x16 ddelta = dinput * x + dlog * kLn2;
-    store(out.dx_TV + t * kLanes, dinput * delta + skip * dy);
-    store(out.dstep_TV + t * kLanes, ddelta * load(out.slope_TV + t * kLanes));
+    store(row + kGradInput * kLanes, dinput);
+    store(row + kGradLog * kLanes, dlog);
   }
-  store(out.dskip_V, dskip);
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < kStates; ++k) {
+    store(out.carry + k * kLanes, carry[k]);
+    store(out.drate + k * kLanes, drate[k]);
+  }
 }
 
-// What both directions share. Channels are padded to whole vectors, `vectors` of them; padding has x = 0.
+// At most kStretch rows of one sequence.
+struct Stretch {
+  int64_t sequence;
+  int64_t first;
+  int64_t rows;
+};
+
+// What both directions share. Channels are padded to whole vectors, `vectors` of them, and states to a multiple of
+// kStates; padding has x = 0 and b = c = 0.
 struct Frame {
   const Sequences& sequences;
   SequenceTasks tasks;
   int64_t channels;
-  int64_t states;
   int64_t vectors;
+  int64_t states;                   // S, padded
   std::vector<int64_t> first_kept;  // of each sequence, in the kept states: every stretch but its first has one
-  at::Tensor rate, skip, b, c;      // [vectors, S, V], [vectors, V], [N, S]
+  at::Tensor rate, skip, b, c;      // [vectors, S, V], [vectors, 1, V], [N, S]
 
   Frame(const Sequences& sequences, const at::Tensor& log_decay_IS, const at::Tensor& b_NS, const at::Tensor& c_NS,
         const at::Tensor& skip_I)
       : sequences(sequences),
         tasks(sequences, log_decay_IS.size(0), kWidestBlock, kNarrowestBlock),
         channels(log_decay_IS.size(0)),
-        states(log_decay_IS.size(1)),
         vectors((channels + kLanes - 1) / kLanes),
+        states((log_decay_IS.size(1) + kStates - 1) / kStates * kStates),
         first_kept{0},
-        b(b_NS.to(at::kFloat).contiguous()),
-        c(c_NS.to(at::kFloat).contiguous()) {
+        b(pad_states(b_NS.to(at::kFloat))),
+        c(pad_states(c_NS.to(at::kFloat))) {
     for (int64_t s = 0; s < sequences.count(); ++s) {
       const int64_t stretches = (sequences.length(s) + kStretch - 1) / kStretch;
       first_kept.push_back(first_kept.back() + std::max<int64_t>(0, stretches - 1));
     }
-    rate = in_lanes(at::exp(log_decay_IS) * -kLog2E);
+    rate = in_lanes(pad_states(at::exp(log_decay_IS) * -kLog2E));
     skip = in_lanes(skip_I.unsqueeze(1));
   }
 
+  [[nodiscard]] at::Tensor pad_states(const at::Tensor& x) const {
+    return x.size(1) == states ? x.contiguous() : at::constant_pad_nd(x, {0, states - x.size(1)});
+  }
   // [I, S] as [vectors, S, V].
   [[nodiscard]] at::Tensor in_lanes(const at::Tensor& x_IS) const {
     const at::Tensor padded = at::constant_pad_nd(x_IS, {0, 0, 0, vectors * kLanes - channels});
@@ -151,152 +181,212 @@ struct Frame {
   }
   // Its inverse.
   [[nodiscard]] at::Tensor from_lanes(const at::Tensor& x) const {
-    return x.transpose(1, 2).reshape({vectors * kLanes, -1}).narrow(0, 0, channels).contiguous();
+    return x.transpose(1, 2).reshape({vectors * kLanes, -1}).narrow(0, 0, channels);
   }
 
+  // Where the state in front of a stretch is kept, from vector `vector` on.
+  [[nodiscard]] int64_t kept_offset(const Stretch& stretch, int64_t vector) const {
+    const int64_t s = stretch.sequence;
+    const int64_t index = first_kept[s] + (stretch.first - sequences.offsets[s]) / kStretch - 1;
+    return (index * vectors + vector) * states * kLanes;
+  }
   [[nodiscard]] at::Tensor kept_states() const {
     return at::empty({first_kept.back(), vectors, states, kLanes}, rate.options());
   }
   [[nodiscard]] int threads() const {
     return sequences.rows() * channels * states < kValuesPerThread ? 1 : at::get_num_threads();
   }
+};
 
-  // One vector of channels, `index` of all, with the staged rows of its block.
-  [[nodiscard]] Lanes lanes(int64_t index, int64_t first_row, int64_t rows, const float* x, const float* delta) const {
-    return {rows, states, rate.data_ptr<float>() + index * states * kLanes, skip.data_ptr<float>() + index * kLanes,
-            x,    delta,  b.data_ptr<float>() + first_row * states,         c.data_ptr<float>() + first_row * states};
+// What a task works on: some sequences in stretches, a block of channels.
+struct Task {
+  int64_t group, block;
+  int64_t column, width;
+  int64_t first_vector, vectors;
+  std::vector<Stretch> stretches;
+
+  Task(const Frame& frame, int64_t index)
+      : group(frame.tasks.group(index)),
+        block(frame.tasks.block(index)),
+        column(frame.tasks.begin(block)),
+        width(frame.tasks.end(block) - column),
+        first_vector(column / kLanes),
+        vectors((width + kLanes - 1) / kLanes) {
+    for (int64_t s = frame.tasks.first_sequence[group]; s < frame.tasks.first_sequence[group + 1]; ++s) {
+      const int64_t stop = frame.sequences.offsets[s + 1];
+      for (int64_t first = frame.sequences.offsets[s]; first < stop; first += kStretch) {
+        stretches.push_back({s, first, std::min(kStretch, stop - first)});
+      }
+    }
+  }
+
+  // Calls stage(stretch, row, buffer) for every row of every stretch, then compute(stretch, step, buffer) for the steps
+  // [0, steps) of each stretch in order, then write(stretch, row, buffer) for its rows. While one stretch is computed,
+  // the rows of the next come in and those of the last one go out, a few between two steps: the memory is read and
+  // written in order and works beside the computation.
+  template <class StageRow, class Compute, class WriteRow>
+  void run(int64_t steps, float* buffer, int64_t buffer_size, const StageRow& stage, const Compute& compute,
+           const WriteRow& write) const {
+    const auto count = static_cast<int64_t>(stretches.size());
+    for (int64_t k = -1; k <= count; ++k) {
+      float* own = buffer + (k & 1) * buffer_size;
+      float* others = buffer + (1 - (k & 1)) * buffer_size;
+      for (int64_t step = 0; step < steps; ++step) {
+        for (int64_t t = kStretch * step / steps; t < kStretch * (step + 1) / steps; ++t) {
+          if (k > 0 && t < stretches[k - 1].rows) write(stretches[k - 1], t, others);
+          if (k + 1 < count && t < stretches[k + 1].rows) stage(stretches[k + 1], t, others);
+        }
+        if (k >= 0 && k < count) compute(stretches[k], step, own);
+      }
+    }
   }
 };
 
-// Rows [first, first + rows) of `width` columns, as [vectors of the block, kStretch, V] in float32. f(offset, value)
-// stores.
-template <class T, class F>
-void stage(const Rows<const T>& from, int64_t first, int64_t rows, int64_t column, int64_t width, const F& f) {
-  for (int64_t t = 0; t < rows; ++t) {
-    const T* row = from.row(first + t) + column;
-    by_vectors(width, [&](int64_t i, auto lanes) { f(i * kStretch + t * kLanes, load(row + i, lanes)); });
-  }
-}
-
-template <class T>
-void unstage(const float* from, int64_t rows, int64_t width, T* to, int64_t row_width) {
-  for (int64_t t = 0; t < rows; ++t) {
-    by_vectors(width, [&](int64_t i, auto lanes) {
-      store(to + t * row_width + i, load(from + i * kStretch + t * kLanes), lanes);
-    });
-  }
-}
+// Floats from the staged rows of one vector of channels to those of the next; not a power of two, which would put the
+// same row of all of them into the same few lines of the cache.
+constexpr int64_t staged_vector(int64_t row) { return kStretch * row + kLanes; }
 
 // kept: null where no gradient is asked for.
 template <class X, class D>
-void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D>& step, int64_t task, float* kept,
-                  X* y_NI) {
-  const int64_t group = frame.tasks.group(task);
-  const int64_t column = frame.tasks.begin(frame.tasks.block(task));
-  const int64_t width = frame.tasks.end(frame.tasks.block(task)) - column;
-  const int64_t vectors = (width + kLanes - 1) / kLanes, first_vector = column / kLanes;
+void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D>& step, int64_t index, float* kept,
+                  const Rows<X>& y) {
+  const Task task(frame, index);
+  constexpr int64_t kVector = staged_vector(kForwardRow);
   const int64_t state_size = frame.states * kLanes;
   thread_local ScratchBuffer state_memory, staged_memory;
-  float* state = state_memory.get<float>(vectors * state_size);
-  float* x_staged = staged_memory.get<float>(3 * vectors * kStretch * kLanes);
-  float* delta_staged = x_staged + vectors * kStretch * kLanes;
-  float* y_staged = delta_staged + vectors * kStretch * kLanes;
+  float* states = state_memory.get<float>(task.vectors * state_size);
+  float* staged = staged_memory.get<float>(2 * task.vectors * kVector);
+  const float* skip = frame.skip.data_ptr<float>() + task.column;
 
-  for (int64_t s = frame.tasks.first_sequence[group]; s < frame.tasks.first_sequence[group + 1]; ++s) {
-    std::fill_n(state, vectors * state_size, 0.0F);
-    const int64_t start = frame.sequences.offsets[s], stop = frame.sequences.offsets[s + 1];
-    for (int64_t first = start; first < stop; first += kStretch) {
-      const int64_t rows = std::min(kStretch, stop - first);
-      if (kept != nullptr && first > start) {
-        const int64_t index = frame.first_kept[s] + (first - start) / kStretch - 1;
-        std::copy_n(state, vectors * state_size, kept + (index * frame.vectors + first_vector) * state_size);
-      }
-      stage(x, first, rows, column, width, [&](int64_t at, F32x16 v) { store(x_staged + at, v); });
-      stage(step, first, rows, column, width,
-            [&](int64_t at, F32x16 v) { store(delta_staged + at, softplus(v).value); });
-      for (int64_t v = 0; v < vectors; ++v) {
-        const int64_t at = v * kStretch * kLanes;
-        scan_lanes(frame.lanes(first_vector + v, first, rows, x_staged + at, delta_staged + at), state + v * state_size,
-                   y_staged + at);
-      }
-      unstage(y_staged, rows, width, y_NI + first * frame.channels + column, frame.channels);
+  const auto stage = [&](const Stretch& stretch, int64_t t, float* buffer) {
+    by_vectors(task.width, [&](int64_t i, auto lanes) {
+      const F32x16 value = load(x.row(stretch.first + t) + task.column + i, lanes);
+      const F32x16 delta = softplus(load(step.row(stretch.first + t) + task.column + i, lanes)).value;
+      float* row = buffer + i / kLanes * kVector + t * kForwardRow;
+      store(row + kDelta * kLanes, delta);
+      store(row + kInput * kLanes, delta * value);
+      store(row + kOut * kLanes, load(skip + i) * value);
+    });
+  };
+  const auto compute = [&](const Stretch& stretch, int64_t v, float* buffer) {
+    const float* rate = frame.rate.data_ptr<float>() + (task.first_vector + v) * state_size;
+    float* state = states + v * state_size;
+    if (stretch.first == frame.sequences.offsets[stretch.sequence]) {
+      std::fill_n(state, state_size, 0.0F);
+    } else if (kept != nullptr) {
+      std::copy_n(state, state_size, kept + frame.kept_offset(stretch, task.first_vector + v));
     }
-  }
+    const Lanes in{stretch.rows, frame.states, buffer + v * kVector,
+                   frame.b.data_ptr<float>() + stretch.first * frame.states,
+                   frame.c.data_ptr<float>() + stretch.first * frame.states};
+    int64_t n = 0;
+    for (; n + 2 * kStates <= frame.states; n += 2 * kStates) {
+      scan_states<2 * kStates>(in, n, rate + n * kLanes, state + n * kLanes);
+    }
+    if (n < frame.states) scan_states<kStates>(in, n, rate + n * kLanes, state + n * kLanes);
+  };
+  const auto write = [&](const Stretch& stretch, int64_t t, const float* buffer) {
+    by_vectors(task.width, [&](int64_t i, auto lanes) {
+      const float* row = buffer + i / kLanes * kVector + t * kForwardRow;
+      store(y.row(stretch.first + t) + task.column + i, load(row + kOut * kLanes), lanes);
+    });
+  };
+  task.run(task.vectors, staged, task.vectors * kVector, stage, compute, write);
 }
 
 // The partial sums: drate and dskip over the sequences of a group, db and dc over the channels of a block.
 struct Gradients {
   at::Tensor x_NI, step_NI;
-  at::Tensor rate, skip;  // [groups, vectors, S, V], [groups, vectors, V]
+  at::Tensor rate, skip;  // [groups, vectors, S, V], [groups, vectors, 1, V]
   at::Tensor b, c;        // [blocks, N, S]
 };
 
-template <class X, class D>
-void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D>& step, const Rows<const X>& dy,
-                   int64_t task, const float* kept, Gradients& gradients) {
-  const int64_t group = frame.tasks.group(task), block = frame.tasks.block(task);
-  const int64_t column = frame.tasks.begin(block), width = frame.tasks.end(block) - column;
-  const int64_t vectors = (width + kLanes - 1) / kLanes, first_vector = column / kLanes;
-  const int64_t state_size = frame.states * kLanes, staged_size = vectors * kStretch * kLanes;
-  thread_local ScratchBuffer staged_memory, carry_memory, states_memory, decays_memory, sums_memory;
-  float* x_staged = staged_memory.get<float>(4 * staged_size);
-  float* delta_staged = x_staged + staged_size;
-  float* slope_staged = delta_staged + staged_size;
-  float* dy_staged = slope_staged + staged_size;
-  float* carry = carry_memory.get<float>(vectors * state_size);
-  float* states = states_memory.get<float>((kStretch + 1) * state_size);
-  float* decays = decays_memory.get<float>(kStretch * state_size);
-  float* db_sums = sums_memory.get<float>(2 * kStretch * state_size);
-  float* dc_sums = db_sums + kStretch * state_size;
-  float* drate = gradients.rate.data_ptr<float>() + (group * frame.vectors + first_vector) * state_size;
-  float* dskip = gradients.skip.data_ptr<float>() + (group * frame.vectors + first_vector) * kLanes;
-  const int64_t sums_begin = block * frame.sequences.rows() * frame.states;
-  float* db = gradients.b.data_ptr<float>() + sums_begin;
-  float* dc = gradients.c.data_ptr<float>() + sums_begin;
-  X* dx = gradients.x_NI.data_ptr<X>() + column;
-  D* dstep = gradients.step_NI.data_ptr<D>() + column;
-
-  for (int64_t s = frame.tasks.first_sequence[group]; s < frame.tasks.first_sequence[group + 1]; ++s) {
-    std::fill_n(carry, vectors * state_size, 0.0F);
-    const int64_t start = frame.sequences.offsets[s], stop = frame.sequences.offsets[s + 1];
-    for (int64_t stretch = (stop - start + kStretch - 1) / kStretch - 1; stretch >= 0; --stretch) {
-      const int64_t first = start + stretch * kStretch, rows = std::min(kStretch, stop - first);
-      stage(x, first, rows, column, width, [&](int64_t at, F32x16 v) { store(x_staged + at, v); });
-      stage(dy, first, rows, column, width, [&](int64_t at, F32x16 v) { store(dy_staged + at, v); });
-      stage(step, first, rows, column, width, [&](int64_t at, F32x16 v) {
-        const SoftplusParts parts = softplus(v);
-        store(delta_staged + at, parts.value);
-        store(slope_staged + at, parts.slope);
-      });
-      std::fill_n(db_sums, rows * state_size, 0.0F);
-      std::fill_n(dc_sums, rows * state_size, 0.0F);
-      for (int64_t v = 0; v < vectors; ++v) {
-        if (stretch == 0) {
-          std::fill_n(states, state_size, 0.0F);
-        } else {
-          const int64_t index = frame.first_kept[s] + stretch - 1;
-          std::copy_n(kept + (index * frame.vectors + first_vector + v) * state_size, state_size, states);
-        }
-        const int64_t at = v * kStretch * kLanes;
-        scan_lanes_backward(frame.lanes(first_vector + v, first, rows, x_staged + at, delta_staged + at),
-                            {dy_staged + at, slope_staged + at, dy_staged + at, slope_staged + at,
-                             carry + v * state_size, drate + v * state_size, dskip + v * kLanes, db_sums, dc_sums},
-                            states, decays);
-      }
-      unstage(dy_staged, rows, width, dx + first * frame.channels, frame.channels);
-      unstage(slope_staged, rows, width, dstep + first * frame.channels, frame.channels);
-      // The rows of db and dc lie one after the other: their sums can be formed sixteen at a time.
-      const int64_t count = rows * frame.states, full = count / kLanes * kLanes;
-      for (int64_t i = 0; i < full; i += kLanes) {
-        store(db + first * frame.states + i, sums_of_lanes(db_sums + i * kLanes));
-        store(dc + first * frame.states + i, sums_of_lanes(dc_sums + i * kLanes));
-      }
-      for (int64_t i = full; i < count; ++i) {
-        db[first * frame.states + i] = sum_of_lanes(load(db_sums + i * kLanes));
-        dc[first * frame.states + i] = sum_of_lanes(load(dc_sums + i * kLanes));
-      }
+// Sums over lanes of [T, kStates, V], T rounded up to a multiple of kRowsPerSum, to the columns n to n + kStates - 1.
+constexpr int64_t kRowsPerSum = kLanes / kStates;
+void sum_lanes(const float* sums, int64_t rows, float* to, int64_t n, int64_t states) {
+  for (int64_t t = 0; t < rows; t += kRowsPerSum) {
+    float values[kLanes];
+    store(values, sums_of_lanes(sums + t * kStates * kLanes));
+    for (int64_t u = t; u < std::min(rows, t + kRowsPerSum); ++u) {
+      std::copy_n(values + (u - t) * kStates, kStates, to + u * states + n);
     }
   }
+}
+
+template <class X, class D>
+void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D>& step, const Rows<const X>& dy,
+                   int64_t index, const float* kept, Gradients& gradients) {
+  Task task(frame, index);
+  std::reverse(task.stretches.begin(), task.stretches.end());
+  constexpr int64_t kVector = staged_vector(kBackwardRow);
+  constexpr int64_t kSums = kStretch * kStates * kLanes;
+  static constexpr float kZero[kStates * kLanes] = {};
+  const int64_t state_size = frame.states * kLanes;
+  thread_local ScratchBuffer staged_memory, carry_memory, near_memory;
+  float* staged = staged_memory.get<float>(2 * task.vectors * kVector);
+  float* carry = carry_memory.get<float>(task.vectors * state_size);
+  float* near = near_memory.get<float>(4 * kSums);
+  float *db_sums = near + 2 * kSums, *dc_sums = near + 3 * kSums;
+  const float* rate = frame.rate.data_ptr<float>() + task.first_vector * state_size;
+  const float* skip = frame.skip.data_ptr<float>() + task.column;
+  float* drate = gradients.rate.data_ptr<float>() + (task.group * frame.vectors + task.first_vector) * state_size;
+  float* dskip = gradients.skip.data_ptr<float>() + task.group * frame.vectors * kLanes + task.column;
+  const int64_t sums_begin = task.block * frame.sequences.rows() * frame.states;
+  float* db = gradients.b.data_ptr<float>() + sums_begin;
+  float* dc = gradients.c.data_ptr<float>() + sums_begin;
+  const Rows<X> dx(gradients.x_NI);
+  const Rows<D> dstep(gradients.step_NI);
+
+  const auto stage = [&](const Stretch& stretch, int64_t t, float* buffer) {
+    const int64_t n = stretch.first + t;
+    by_vectors(task.width, [&](int64_t i, auto lanes) {
+      const F32x16 value = load(x.row(n) + task.column + i, lanes);
+      const F32x16 out = load(dy.row(n) + task.column + i, lanes);
+      const SoftplusParts delta = softplus(load(step.row(n) + task.column + i, lanes));
+      float* row = buffer + i / kLanes * kVector + t * kBackwardRow;
+      store(row + kDelta * kLanes, delta.value);
+      store(row + kInput * kLanes, delta.value * value);
+      store(row + kOut * kLanes, out);
+      store(row + kGradInput * kLanes, F32x16{});
+      store(row + kGradLog * kLanes, F32x16{});
+      store(row + kX * kLanes, value);
+      store(row + kSlope * kLanes, delta.slope);
+      store(dskip + i, load(dskip + i) + out * value);
+    });
+  };
+  const auto compute = [&](const Stretch& stretch, int64_t part, float* buffer) {
+    const int64_t n = part / task.vectors * kStates, v = part % task.vectors;
+    if (v == 0) std::fill_n(db_sums, 2 * kSums, 0.0F);
+    const int64_t at = v * state_size + n * kLanes;
+    const int64_t start = frame.sequences.offsets[stretch.sequence],
+                  stop = frame.sequences.offsets[stretch.sequence + 1];
+    if (stretch.first + stretch.rows == stop) std::fill_n(carry + at, kStates * kLanes, 0.0F);
+    const float* state =
+        stretch.first == start ? kZero : kept + frame.kept_offset(stretch, task.first_vector + v) + n * kLanes;
+    // Those of the next vector: a few lines here and there, which the memory does not foresee.
+    if (state != kZero && v + 1 < task.vectors) {
+      for (int64_t k = 0; k < kStates; ++k) __builtin_prefetch(state + state_size + k * kLanes);
+    }
+    const Lanes in{stretch.rows, frame.states, buffer + v * kVector,
+                   frame.b.data_ptr<float>() + stretch.first * frame.states,
+                   frame.c.data_ptr<float>() + stretch.first * frame.states};
+    scan_states_backward(in, n, rate + at, state, {carry + at, drate + at, db_sums, dc_sums}, near);
+    if (v + 1 < task.vectors) return;
+    sum_lanes(db_sums, stretch.rows, db + stretch.first * frame.states, n, frame.states);
+    sum_lanes(dc_sums, stretch.rows, dc + stretch.first * frame.states, n, frame.states);
+  };
+  const auto write = [&](const Stretch& stretch, int64_t t, const float* buffer) {
+    const int64_t n = stretch.first + t;
+    by_vectors(task.width, [&](int64_t i, auto lanes) {
+      const float* row = buffer + i / kLanes * kVector + t * kBackwardRow;
+      const F32x16 dinput = load(row + kGradInput * kLanes);
+      const F32x16 direct = load(skip + i) * load(row + kOut * kLanes);
+      store(dx.row(n) + task.column + i, dinput * load(row + kDelta * kLanes) + direct, lanes);
+      const F32x16 ddelta = dinput * load(row + kX * kLanes) + load(row + kGradLog * kLanes) * kLn2;
+      store(dstep.row(n) + task.column + i, ddelta * load(row + kSlope * kLanes), lanes);
+    });
+  };
+  task.run(frame.states / kStates * task.vectors, staged, task.vectors * kVector, stage, compute, write);
 }
 
 struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
@@ -315,9 +405,9 @@ struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
         const Rows<const X> x_rows(x_NI);
         const Rows<const D> step_rows(step_NI);
         float* kept_data = needs_gradient ? kept.data_ptr<float>() : nullptr;
-        for_each_task(frame.tasks.count(), frame.threads(), [&](int64_t task) {
-          forward_task<X, D>(frame, x_rows, step_rows, task, kept_data, y_NI.data_ptr<X>());
-        });
+        const Rows<X> y_rows(y_NI);
+        for_each_task(frame.tasks.count(), frame.threads(),
+                      [&](int64_t task) { forward_task<X, D>(frame, x_rows, step_rows, task, kept_data, y_rows); });
       });
     });
     if (needs_gradient) {
@@ -354,13 +444,14 @@ struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
       });
     });
     // d decay / d log_decay = decay delta rate ln 2.
-    const at::Tensor dlog_decay_IS = frame.from_lanes(sum_in_order(parts.rate) * frame.rate * kLn2);
+    const at::Tensor dlog_decay_IS =
+        frame.from_lanes(sum_in_order(parts.rate) * frame.rate * kLn2).narrow(1, 0, b_NS.size(1));
     const at::Tensor dskip_I = frame.from_lanes(sum_in_order(parts.skip)).squeeze(1);
     return {parts.x_NI,
             parts.step_NI,
             dlog_decay_IS,
-            sum_in_order(parts.b).to(b_NS.scalar_type()),
-            sum_in_order(parts.c).to(c_NS.scalar_type()),
+            sum_in_order(parts.b).narrow(1, 0, b_NS.size(1)).to(b_NS.scalar_type()),
+            sum_in_order(parts.c).narrow(1, 0, c_NS.size(1)).to(c_NS.scalar_type()),
             dskip_I,
             {},
             {}};

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kMostGroups = 32;
 constexpr int64_t kFewestRows = 64;  // of a group, where there are several
-constexpr int64_t kEnoughTasks = 16;
+constexpr int64_t kEnoughTasks = 8;
 
 }  // namespace
 
