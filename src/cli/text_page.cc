@@ -77,8 +77,8 @@ struct Cell {
 };
 
 std::string escape_markup(const CodePoint& unit) {
-  return fmt::format(!unit.valid || unit.value < 0x80 ? "<i>\\x{:02X}</i>" : "<i>U+{:04X}</i>",
-                     static_cast<uint32_t>(unit.value));
+  const auto value = static_cast<uint32_t>(unit.value);
+  return unit.valid && value >= 0x80 ? fmt::format("<i>U+{:04X}</i>", value) : fmt::format("<i>\\x{:02X}</i>", value);
 }
 
 Cell cell_at(std::string_view document, size_t start, size_t limit) {
@@ -248,7 +248,7 @@ std::string header(const TextPageContent& content, double bits) {
   text += figure("parameters", format_count(static_cast<double>(content.parameters)));
   text += figure("levels of patches", content.levels.empty() ? "none" : fmt::format("{}", content.levels.size()));
   text += "</dl>\n";
-  if (content.bits.empty()) {
+  if (content.bits.empty() && !content.document.empty()) {
     text += "<p class=\"note\">Settings without trained weights: the text is cut by rule, without bits.</p>\n";
   }
   if (!content.levels.empty()) {

@@ -9,10 +9,10 @@ namespace verbatim {
 
 // A level of patches as a page shows it.
 struct PageLevel {
-  std::string rule;                // where it cuts: "space", "fixed:4", "learned"
-  std::vector<float> probability;  // [positions] of a boundary, -1 where the level had no row; empty for rules
-  bool begins_patch = false;       // a boundary begins a patch with its position, otherwise it ends one there
-  std::vector<uint64_t> ends;      // bytes behind each patch; the patches tile the text
+  std::string rule;                     // where it cuts: "space", "fixed:4", "learned"
+  std::vector<float> probability = {};  // [positions] of a boundary, -1 where the level had no row; empty for rules
+  bool begins_patch = false;            // a boundary begins a patch with its position, otherwise it ends one there
+  std::vector<uint64_t> ends = {};      // bytes behind each patch; the patches tile the text
 };
 
 // What a page shows of one text and the model that read it. Positions tile the text.
@@ -23,11 +23,11 @@ struct TextPageContent {
   std::string position;  // what a position is called: "byte", "token", "word"
   int64_t parameters = 0;
   std::string_view document;  // any bytes
-  std::vector<uint64_t> position_ends;
-  std::vector<std::vector<int32_t>> ids;  // [positions]; empty where they say no more than the bytes
-  std::vector<double> bits;               // [positions] cost of each; empty: the text was not scored
-  double end_bits = 0;                    // cost of the document's end
-  std::vector<PageLevel> levels;          // the finest first
+  std::vector<uint64_t> position_ends = {};
+  std::vector<std::vector<int32_t>> ids = {};  // [positions]; empty where they say no more than the bytes
+  std::vector<double> bits = {};               // [positions] cost of each; empty: the text was not scored
+  double end_bits = 0;                         // cost of the document's end
+  std::vector<PageLevel> levels = {};          // the finest first
 };
 
 // A page with more text answers slowly in a browser.

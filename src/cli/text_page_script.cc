@@ -299,7 +299,7 @@ const std::string_view kTextPageScript = R"js(
         ...learned.map((level) => (level.percent[p] < 0 ? "-" : level.percent[p] + " %"))]);
     }
     for (const level of units ? [units, ...levels] : levels) {
-      const patch = patchAt(level, cell.to - 1);
+      const patch = patchAt(level, cell.from);
       const from = patch > 0 ? level.ends[patch - 1] : 0, to = level.ends[patch];
       let line = (to - from) + (to - from === 1 ? " byte" : " bytes");
       if (bits) {

@@ -55,7 +55,8 @@ dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { text-align: start; font-weight: normal; font-size: .8rem; color: var(--faint); }
 th, td { padding: .15rem 1.5rem .15rem 0; vertical-align: bottom; }
-.histogram { display: inline-flex; align-items: flex-end; gap: .4rem; font-size: .75rem; color: var(--faint); }
+.histogram { display: inline-flex; align-items: flex-end; gap: .4rem; font-size: .75rem; color: var(--faint);
+             white-space: nowrap; }
 .histogram svg { border-bottom: 1px solid var(--line); display: block; }
 .histogram rect { fill: var(--faint); }
 .histogram rect.hit { fill: transparent; }
@@ -64,7 +65,7 @@ th, td { padding: .15rem 1.5rem .15rem 0; vertical-align: bottom; }
 .bar { position: sticky; top: 0; z-index: 1; background: var(--paper); border-bottom: 1px solid var(--line);
        padding-top: .5rem; padding-bottom: .5rem; margin-top: .8rem; }
 .bar form { display: flex; flex-wrap: wrap; gap: .4rem 1.25rem; align-items: center; }
-.bar form[hidden], [hidden] { display: none; }
+[hidden] { display: none !important; }
 .bar label { display: inline-flex; gap: .35rem; align-items: center; white-space: nowrap; }
 .bar select, .bar input { font: inherit; accent-color: var(--accent); }
 .bar fieldset { display: flex; flex-wrap: wrap; gap: .4rem .9rem; border: 0; padding: 0; margin: 0; }
@@ -77,19 +78,23 @@ th, td { padding: .15rem 1.5rem .15rem 0; vertical-align: bottom; }
 
 /* Boundaries: the mark of a level in lists, and behind a character of the text. */
 .mark { display: inline-block; height: 1em; margin-inline-end: .5rem; vertical-align: -.12em; }
-.mark.e1 { width: 1px; background: var(--m1); } .mark.e2 { width: 2px; background: var(--m2); }
-.mark.e3 { width: 3px; background: var(--m3); } .mark.e4 { width: 4px; background: var(--m4); }
+.mark.e0 { width: 1px; background: var(--m0); }
+.mark.e1 { width: 1px; background: var(--m1); }
+.mark.e2 { width: 2px; background: var(--m2); }
+.mark.e3 { width: 3px; background: var(--m3); }
+.mark.e4 { width: 4px; background: var(--m4); }
 
 main { display: grid; grid-template-columns: minmax(0, 1fr) 20rem; gap: 2rem; align-items: start;
        padding-top: 1rem; padding-bottom: 6rem; }
-#text { --lanes: 0px; font-size: 18px; line-height: calc(1.6em + var(--lanes)); white-space: pre-wrap;
-        overflow-wrap: anywhere; tab-size: 4; border-radius: 3px; }
+#text { --lanes: 0px; font-size: 18px; line-height: calc(1.6em + var(--lanes)); overflow-wrap: anywhere; tab-size: 4;
+        border-radius: 3px; scroll-margin-top: 9rem; }
 #text.fixed { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 #text:focus { outline: none; }
 #text:focus-visible { outline: 2px solid var(--accent); outline-offset: 6px; }
-.block { unicode-bidi: plaintext; content-visibility: auto; contain-intrinsic-size: auto 40em; padding: 0 3px; }
+.block { white-space: pre-wrap; unicode-bidi: plaintext; padding: 0 3px;
+         content-visibility: auto; contain-intrinsic-size: auto 40em; }
 .block.continues::after { content: " \2026"; color: var(--faint); }
-.block b { font-weight: normal; }
+.block b { font-weight: normal; scroll-margin: 9rem 0 4rem; }  /* the switches cover the top */
 .block i { font: .68em/1 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; color: var(--faint);
            border: 1px solid var(--m0); border-radius: 3px; padding: 0 .15em; margin: 0 1px; unicode-bidi: isolate; }
 #text:not(.live) .z { box-shadow: inset -1px 0 var(--m0); }
@@ -98,9 +103,11 @@ main { display: grid; grid-template-columns: minmax(0, 1fr) 20rem; gap: 2rem; al
 #text:not(.live) .e3 { box-shadow: inset -3px 0 var(--m3); }
 #text:not(.live) .e4 { box-shadow: inset -4px 0 var(--m4); }
 #text.live .block b { padding-bottom: var(--lanes); }
-.block .newline::before { content: "\21B5"; font-size: .75em; color: var(--faint); opacity: .7; }
-.block [data-id]::after { content: attr(data-id); font: .5em/1 system-ui, sans-serif; color: var(--faint);
-                          vertical-align: super; margin: 0 .2em; }
+.block .newline::before { content: "\21B5"; font-size: .75em; opacity: .55; }
+.block [data-id]::after { content: attr(data-id); font: .5em/1 system-ui, sans-serif; vertical-align: super;
+                          margin: 0 .2em; }
+.block .newline[data-id]::before { content: "\21B5  " attr(data-id); }
+.block .newline[data-id]::after { content: none; }
 .block b.here { outline: 2px solid var(--accent); border-radius: 2px; }
 
 #details { position: sticky; top: 7rem; background: var(--panel); border: 1px solid var(--line); border-radius: 6px;
