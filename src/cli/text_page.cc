@@ -107,22 +107,22 @@ struct Block {
 std::vector<Block> blocks_of(std::string_view document) {
   std::vector<Block> blocks;
   for (size_t start = 0; start < document.size();) {
-    const size_t latest = std::min(start + kMostBlockBytes, document.size());
-    size_t end = document.find('\n', std::min(start + kBlockBytes, document.size()) - 1);
-    end = end == std::string_view::npos ? document.size() : end + 1;
+    // Searches stay inside the block, so that a text without line ends takes no longer.
+    const std::string_view rest = document.substr(start, kMostBlockBytes);
+    size_t size = rest.find('\n', kBlockBytes - 1);
+    if (size == std::string_view::npos) size = rest.rfind('\n');  // an earlier line end keeps lines whole
     bool continues = false;
-    if (end > latest) {
-      // An earlier line end keeps lines whole; else a space; else a character.
-      const size_t line = document.rfind('\n', latest - 1);
-      const size_t space = document.rfind(' ', latest - 1);
-      if (line != std::string_view::npos && line >= start) {
-        end = line + 1;
-      } else {
-        const bool has_space = space != std::string_view::npos && space >= start + kBlockBytes;
-        end = has_space ? space + 1 : utf8_boundary_before(document, latest);
-        continues = true;
-      }
+    if (size == std::string_view::npos && start + rest.size() == document.size()) {
+      size = rest.size();
+    } else if (size != std::string_view::npos) {
+      ++size;
+    } else {
+      const size_t space = rest.rfind(' ');
+      const bool has_space = space != std::string_view::npos && space >= kBlockBytes;
+      size = has_space ? space + 1 : utf8_boundary_before(document, start + rest.size()) - start;
+      continues = true;
     }
+    const size_t end = start + size;
     blocks.push_back({start, end, continues});
     start = end;
   }
