@@ -167,7 +167,7 @@ class ColoredText {
     }
     if (!content_.bits.empty()) title += fmt::format(": {:.2f} bits", bits);
     if (!content_.ids.empty()) {
-      title += fmt::format(", {} {}", content_.position, fmt::join(content_.ids[position_], " "));
+      title += fmt::format(", {} {}", escape_name(content_.position), fmt::join(content_.ids[position_], " "));
     }
     return fmt::format("<b class=\"{}\" title=\"{}\">{}</b>", classes, title, cell.markup);
   }
