@@ -1,21 +1,29 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <iostream>
 #include <iterator>
 #include <memory>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text_format.h"
 #include "cli/model_argument.h"
 #include "cli/tensor_options.h"
+#include "cli/terminal.h"
+#include "cli/text_page.h"
 #include "evaluate/position_report.h"
 #include "text/utf8.h"
 
 namespace verbatim {
 namespace {
 
+constexpr double kBitsPerNat = 1.4426950408889634;
+
 std::string text_argument(const EncodeFlags& flags) {
+  if (!flags.file.empty()) return read_file(flags.file);
   if (flags.text != "-") return flags.text;
   return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
 }
@@ -47,27 +55,105 @@ std::string visible(std::string_view bytes) {
   return text;
 }
 
-// The text itself with a middle dot between its parts; line ends stay, so that it can be read. A part that ends inside
-// a character gets its dot behind the character (--table shows where exactly).
-std::string dotted(const std::vector<TextPart>& parts, std::string_view document) {
-  constexpr std::string_view kDot = "\xC2\xB7";
+// What stands behind the last character of a patch, from the first level to the fourth; further levels share the last.
+constexpr std::array<std::string_view, 4> kMarks = {"\u00B7", "\u2502", "\u2503", "\u2551"};
+constexpr std::array<std::string_view, 4> kMarkColors = {"\033[2m", "\033[36m", "\033[1;35m", "\033[1m"};
+
+std::string mark_of(size_t level, bool has_colors) {
+  const size_t index = std::min(level, kMarks.size() - 1);
+  if (!has_colors) return std::string(kMarks[index]);
+  return fmt::format("{}{}\033[0m", kMarkColors[index], kMarks[index]);
+}
+
+// The text itself with a mark behind each patch: that of the highest level which ends there. Line ends stay, so that it
+// can be read. A patch that ends inside a character gets its mark behind the character (--table shows where exactly).
+std::string marked(const std::vector<std::vector<uint64_t>>& ends, std::string_view document, bool has_colors) {
   std::string text;
-  size_t part = 0;
+  std::vector<size_t> patch(ends.size(), 0);
   for (size_t at = 0; at < document.size();) {
     const CodePoint unit = decode_utf8(document, at);
     text += unit.valid && unit.value == '\n' ? std::string("\n") : visible(document.substr(at, unit.size));
     at += unit.size;
-    bool part_ends = false;
-    for (; part < parts.size() && parts[part].end <= at; ++part) part_ends = true;
-    if (part_ends && at < document.size()) text += kDot;
+    std::optional<size_t> highest;
+    for (size_t level = 0; level < ends.size(); ++level) {
+      for (; patch[level] < ends[level].size() && ends[level][patch[level]] <= at; ++patch[level]) highest = level;
+    }
+    if (highest.has_value() && at < document.size()) text += mark_of(*highest, has_colors);
   }
   return text;
 }
 
-void write_text(const std::vector<TextPart>& parts, std::string_view document, bool table, double end_bits,
-                Output& output) {
+// Marks and figures of each level.
+std::string nesting_legend(const std::vector<std::vector<uint64_t>>& ends, size_t bytes, bool has_colors) {
+  std::string text;
+  for (size_t level = 0; level < ends.size(); ++level) {
+    text += fmt::format("{} level {}: {} patches, {:.2f} bytes each\n", mark_of(level, has_colors), level + 1,
+                        ends[level].size(),
+                        static_cast<double>(bytes) / static_cast<double>(std::max<size_t>(ends[level].size(), 1)));
+  }
+  return text;
+}
+
+// A page about a text from a command line is called by its beginning.
+std::string title_of(const EncodeFlags& flags, std::string_view document) {
+  if (!flags.file.empty()) return flags.file.filename().string();
+  constexpr size_t kMostBytes = 60;
+  const std::string_view start = document.substr(0, document.find('\n'));
+  if (start.size() <= kMostBytes) return std::string(start);
+  return std::string(start.substr(0, utf8_boundary_before(start, kMostBytes))) + " ...";
+}
+
+void write_page(const EncodeFlags& flags, const ModelArgument& argument, std::string_view document,
+                const PositionNats& scored, CommandContext& context) {
+  LanguageModel& model = *argument.model;
+  const PositionNats* nats = argument.has_weights ? &scored : nullptr;
+  const std::string& family = model.settings().family;
+  TextPageContent content{.title = title_of(flags, document),
+                          .model = flags.model.string(),
+                          .family = family,
+                          .position = family == "token"   ? "token"
+                                      : family == "tfree" ? "word"
+                                                          : "byte",
+                          .parameters = model.parameter_count(),
+                          .document = document};
+  content.position_ends.assign(scored.positions.ends.begin(), scored.positions.ends.end());
+  if (scored.positions.size() != document.size()) {
+    for (size_t i = 0; i < scored.positions.size(); ++i) content.ids.push_back(scored.positions.ids_of(i));
+  }
+  if (nats != nullptr) {
+    for (const double value : scored.nats) content.bits.push_back(value * kBitsPerNat);
+    content.end_bits = scored.end_nats * kBitsPerNat;
+  }
+  std::vector<LevelBoundaries> levels = report_boundaries(model, document, scored.positions, nats);
+  std::vector<std::vector<uint64_t>> ends = patch_ends(levels, scored.positions);
+  const BackboneSettings* backbone = &model.settings().backbone;
+  for (size_t i = 0; i < levels.size(); ++i) {
+    PageLevel level{.rule = backbone->boundary, .begins_patch = levels[i].begins_patch, .ends = std::move(ends[i])};
+    // Rules are certain.
+    if (level.begins_patch) level.probability = std::move(levels[i].probability);
+    content.levels.push_back(std::move(level));
+    backbone = backbone->inner.data();
+  }
+  const std::string page = text_page(content);
+  write_file_atomically(flags.html, page);
+  context.output.record(Record()
+                            .set("html", flags.html.string())
+                            .set("page_bytes", page.size())
+                            .set("bytes", document.size())
+                            .set("levels", levels.size()));
+}
+
+void write_text(const std::vector<TextPart>& parts, const std::vector<std::vector<uint64_t>>& nesting,
+                std::string_view document, bool table, double end_bits, Output& output) {
   if (!table) {
-    output.text(dotted(parts, document) + "\n");
+    const bool has_colors = isatty(STDOUT_FILENO) == 1 && wants_colors();
+    if (nesting.size() > 1) {
+      output.text(marked(nesting, document, has_colors) + "\n" + nesting_legend(nesting, document.size(), has_colors));
+    } else {
+      std::vector<uint64_t> ends;
+      for (const TextPart& part : parts) ends.push_back(part.end);
+      output.text(marked({ends}, document, /*has_colors=*/false) + "\n");
+    }
     output.text(
         fmt::format("{} bytes in {} parts, {:.2f} bytes each", document.size(), parts.size(),
                     static_cast<double>(document.size()) / static_cast<double>(std::max<size_t>(parts.size(), 1))));
@@ -94,9 +180,14 @@ void write_text(const std::vector<TextPart>& parts, std::string_view document, b
 
 int run_encode(const EncodeFlags& flags, CommandContext& context) {
   if (flags.level.has_value() && flags.bytes) throw UsageError("--level and --bytes exclude each other");
+  if (!flags.file.empty() && flags.text != "-") throw UsageError("TEXT and --file exclude each other");
+  if (!flags.html.empty() && (flags.level.has_value() || flags.bytes || flags.table)) {
+    throw UsageError("a page shows everything: leave out --level, --bytes and --table");
+  }
+  const std::string document = text_argument(flags);
+  if (!flags.html.empty()) check_page_size(document.size(), flags.file.empty() ? "the text" : flags.file.string());
   const ModelArgument argument = open_model_or_config(flags.model);
   LanguageModel& model = *argument.model;
-  const std::string document = text_argument(flags);
 
   PositionNats scored;
   const PositionNats* nats = nullptr;
@@ -106,6 +197,11 @@ int run_encode(const EncodeFlags& flags, CommandContext& context) {
   } else {
     scored.positions = model.segmenter().segment(document, DocumentPart::kStart);
   }
+  if (!flags.html.empty()) {
+    write_page(flags, argument, document, scored, context);
+    context.output.flush();
+    return 0;
+  }
   const bool patches = !flags.bytes && (flags.level.has_value() || count_levels(model.backbone()) > 0);
   const std::vector<TextPart> parts =
       patches ? report_patches(model, document, scored.positions, nats, flags.level.value_or(1))
@@ -114,8 +210,11 @@ int run_encode(const EncodeFlags& flags, CommandContext& context) {
     context.output.json(record_of(parts[i], i, document));
   }
   if (!context.output.is_json()) {
-    constexpr double kBitsPerNat = 1.4426950408889634;
-    write_text(parts, document, flags.table || flags.bytes, scored.end_nats * kBitsPerNat, context.output);
+    const bool nested = patches && !flags.level.has_value();
+    const std::vector<std::vector<uint64_t>> nesting =
+        nested ? patch_ends(report_boundaries(model, document, scored.positions, nats), scored.positions)
+               : std::vector<std::vector<uint64_t>>();
+    write_text(parts, nesting, document, flags.table || flags.bytes, scored.end_nats * kBitsPerNat, context.output);
   }
   context.output.flush();
   return 0;

@@ -165,19 +165,26 @@ CommandDefinition define_encode(RunWith<EncodeFlags> run) {
   auto flags = std::make_shared<EncodeFlags>();
   CommandDefinition command{
       .name = "encode",
-      .usage = "MODEL|CONFIG.toml [TEXT|-]",
+      .usage = "MODEL|CONFIG.toml [TEXT|-] [--file FILE] [--html OUT.html]",
       .examples = {{"verbatim encode run/ \"The cat sat on the mat.\"", "the parts of a text and what they cost"},
+                   {"verbatim encode run/ --file letter.txt --html letter.html", "a page to look at in a browser"},
                    {"verbatim encode configs/patch-space-small.toml \"The cat sat.\"", "the parts, without a model"},
                    {"verbatim encode run/ - --json < letter.txt", "one object for each part"}},
       .notes =
-          "Models with patches show the patches of their first level, others their positions. The bits of all parts "
-          "together are the cost of the text without its end."};
+          "Models with patches show the patches of their first level, those with several levels all of them, others "
+          "their positions. The bits of all parts together are the cost of the text without its end. A page shows all "
+          "of it at once: colour by bits per byte, boundaries of each level and how likely they were."};
   OptionSet& options = command.options;
   options.option("--level", flags->level,
                  {.help = "show the patches of this level, 1 for the first", .minimum = 1, .maximum = 64});
   options.flag("--bytes", flags->bytes,
                {.help = "show each byte (or token), with its boundary probability for patches"});
   options.flag("--table", flags->table, {.help = "one line for each part"});
+  options.option("--file", flags->file,
+                 {.help = "read the text from a file (any bytes)", .completes = Completes::kFile});
+  options.option(
+      "--html", flags->html,
+      {.help = "write a page to look at in a browser", .placeholder = "OUT.html", .completes = Completes::kFile});
   options.positional(
       "MODEL", flags->model,
       {.help = "model folder, run folder or settings file", .completes = Completes::kFile, .required = true});

@@ -54,6 +54,8 @@ struct GenerateFlags {
 struct EncodeFlags {
   std::filesystem::path model;
   std::string text = "-";
+  std::filesystem::path file;
+  std::filesystem::path html;
   std::optional<int64_t> level;
   bool bytes = false;
   bool table = false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numbers>
+#include <optional>
 
 #include "base/error.h"
 
@@ -71,6 +72,36 @@ std::vector<TextPart> report_positions(LanguageModel& model, std::string_view do
   return parts;
 }
 
+std::vector<std::vector<uint64_t>> patch_ends(const std::vector<LevelBoundaries>& levels, const Positions& positions) {
+  // What the row at each position stands for at the level at hand: at first the position itself, further inside the
+  // patch that the row came from.
+  std::vector<ByteRange> row(positions.size());
+  for (size_t i = 0; i < row.size(); ++i) row[i] = {positions.begin(i), positions.ends[i]};
+  std::vector<std::vector<uint64_t>> result;
+  for (const LevelBoundaries& level : levels) {
+    std::vector<uint64_t>& ends = result.emplace_back();
+    const auto add = [&](uint64_t end) {
+      if (end > (ends.empty() ? 0 : ends.back())) ends.push_back(end);
+    };
+    std::optional<size_t> open;  // the position whose row began the patch at hand
+    for (size_t i = 0; i < level.probability.size(); ++i) {
+      if (level.probability[i] <= 0.5F) continue;
+      if (level.begins_patch) {
+        const uint64_t begin = row[i].begin;
+        if (open.has_value()) row[*open].end = begin;
+        open = i;
+        add(begin);
+      } else {
+        row[i].begin = ends.empty() ? 0 : ends.back();
+        add(row[i].end);
+      }
+    }
+    if (open.has_value()) row[*open].end = positions.ends.back();
+    if (!positions.ends.empty()) add(positions.ends.back());
+  }
+  return result;
+}
+
 std::vector<TextPart> report_patches(LanguageModel& model, std::string_view document, const Positions& positions,
                                      const PositionNats* scored, int64_t level) {
   const int64_t levels = count_levels(model.backbone());
@@ -78,24 +109,17 @@ std::vector<TextPart> report_patches(LanguageModel& model, std::string_view docu
     throw_input("level {} does not exist: this model has {}", level,
                 levels == 0 ? std::string("no levels of patches") : fmt::format("levels 1 to {}", levels));
   }
-  const LevelBoundaries boundaries =
-      report_boundaries(model, document, positions, scored).at(static_cast<size_t>(level - 1));
+  const std::vector<LevelBoundaries> levels_of_text = report_boundaries(model, document, positions, scored);
   std::vector<TextPart> parts;
   size_t position = 0;
-  const auto add = [&](uint64_t end) {
-    const uint64_t start = parts.empty() ? 0 : parts.back().end;
-    if (end == start) return;
-    TextPart part{.start = start, .end = end, .ids = {}};
+  for (const uint64_t end : patch_ends(levels_of_text, positions).at(static_cast<size_t>(level - 1))) {
+    TextPart part{.start = parts.empty() ? 0 : parts.back().end, .end = end, .ids = {}};
     if (scored != nullptr) part.bits = 0;
     for (; position < positions.size() && positions.ends[position] <= end; ++position) {
       if (scored != nullptr) *part.bits += scored->nats[position] / std::numbers::ln2;
     }
     parts.push_back(std::move(part));
-  };
-  for (size_t i = 0; i < boundaries.probability.size(); ++i) {
-    if (boundaries.probability[i] > 0.5F) add(boundaries.begins_patch ? positions.begin(i) : positions.ends[i]);
   }
-  add(document.size());
   return parts;
 }
 

@@ -38,4 +38,9 @@ struct TextPart {
 [[nodiscard]] std::vector<LevelBoundaries> report_boundaries(LanguageModel& model, std::string_view document,
                                                              const Positions& positions, const PositionNats* scored);
 
+// The bytes behind each patch of every level, outermost first; the patches of a level tile the text, and each consists
+// of whole patches of the level before. The last one may still be open.
+[[nodiscard]] std::vector<std::vector<uint64_t>> patch_ends(const std::vector<LevelBoundaries>& levels,
+                                                            const Positions& positions);
+
 }  // namespace verbatim

@@ -382,6 +382,50 @@ tensorboard = false
   ASSERT_TRUE(done);
 }
 
+TEST(program, encode_shows_the_nesting_of_levels_and_writes_a_page) {
+  write_file_atomically(work_folder() / "levels.toml", R"([model]
+family = "patch"
+[backbone]
+kind = "level"
+width = 16
+heads = 2
+boundary = "space"
+[backbone.inner]
+kind = "level"
+width = 16
+heads = 2
+boundary = "fixed:2"
+[backbone.inner.inner]
+kind = "transformer"
+width = 16
+layers = 1
+heads = 2
+)");
+  write_file_atomically(work_folder() / "numbers.txt", "one two three four five");
+  const Result text = run("encode levels.toml --file numbers.txt");
+  EXPECT_EQ(text.code, 0) << text.errors;
+  EXPECT_THAT(text.output, StartsWith("one ·two │three ·four │five\n"
+                                      "· level 1: 5 patches, 4.60 bytes each\n"
+                                      "│ level 2: 3 patches, 7.67 bytes each\n"));
+  EXPECT_THAT(run("encode levels.toml --level 1 'one two'").output, StartsWith("one ·two\n7 bytes in 2 parts"));
+
+  const Result page = run("encode levels.toml --file numbers.txt --html numbers.html --json");
+  EXPECT_EQ(page.code, 0) << page.errors;
+  const std::string html = read_file(work_folder() / "numbers.html");
+  EXPECT_EQ(nlohmann::json::parse(page.output).at("page_bytes").get<size_t>(), html.size());
+  EXPECT_THAT(html, AllOf(HasSubstr("<title>numbers.txt - Verbatim</title>"), HasSubstr("<td>fixed:2</td><td>3</td>")));
+  EXPECT_EQ(run("encode levels.toml '' --html empty.html").code, 0);
+}
+
+TEST(program, encode_says_what_does_not_fit_a_page) {
+  write_file_atomically(work_folder() / "long.txt", std::string((1 << 20) + 1, 'x'));
+  const Result result = run("encode levels.toml --file long.txt --html long.html");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.errors, AllOf(HasSubstr("long.txt has 1048577 bytes"), HasSubstr("cut it")));
+  EXPECT_EQ(run("encode levels.toml text --file long.txt").code, 2);
+  EXPECT_EQ(run("encode levels.toml text --html page.html --level 1").code, 2);
+}
+
 TEST(program, train_saves_and_leaves_with_130_when_interrupted_and_resumes) {
   prepare_training();
   const std::filesystem::path folder = work_folder();

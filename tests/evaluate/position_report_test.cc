@@ -96,6 +96,31 @@ TEST(position_report, has_bits_that_sum_to_the_cost_without_the_end) {
   }
 }
 
+TEST(position_report, nests_levels_that_end_and_levels_that_begin) {
+  // Worked out by hand. Bytes of "ab cd ef gh ij": words end behind each blank, the last one is open.
+  Positions positions;
+  for (uint32_t i = 1; i <= 14; ++i) positions.ends.push_back(i);
+  const float no = -1;
+  const LevelBoundaries words{.probability = {0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0}, .begins_patch = false};
+  // The rows of words are at their last bytes; phrases begin with the words "ef " and "gh ".
+  const LevelBoundaries phrases{.probability = {no, no, .1F, no, no, .2F, no, no, .9F, no, no, .7F, no, no},
+                                .begins_patch = true};
+  // The phrase that begins with "ef " closes a sentence.
+  const LevelBoundaries sentences{.probability = {no, no, no, no, no, no, no, no, 1, no, no, 0, no, no},
+                                  .begins_patch = false};
+  EXPECT_THAT(patch_ends({words, phrases, sentences}, positions),
+              ElementsAre(ElementsAre(3, 6, 9, 12, 14), ElementsAre(6, 9, 14), ElementsAre(9, 14)));
+  EXPECT_THAT(patch_ends({words, phrases}, {}), ElementsAre(::testing::IsEmpty(), ::testing::IsEmpty()));
+}
+
+TEST(position_report, nests_levels_that_learn) {
+  Positions positions;
+  for (uint32_t i = 1; i <= 6; ++i) positions.ends.push_back(i);
+  const LevelBoundaries first{.probability = {.2F, .6F, .1F, .9F, .5F, .8F}, .begins_patch = true};
+  const LevelBoundaries second{.probability = {-1, .4F, -1, .7F, -1, .3F}, .begins_patch = true};
+  EXPECT_THAT(patch_ends({first, second}, positions), ElementsAre(ElementsAre(1, 3, 5, 6), ElementsAre(3, 6)));
+}
+
 TEST(position_report, is_empty_for_an_empty_text) {
   const auto model = make_model(kTinyPatch);
   EXPECT_TRUE(report_positions(*model, "", {}, nullptr).empty());
