@@ -233,12 +233,21 @@ CommandDefinition train_command() {
     RunSettings token;
     token.model->family = "token";
     std::string text = describe(settings);
-    const std::string other = describe(token);
-    for (size_t begin = other.find("encoder."); begin != std::string::npos; begin = other.find("encoder.", begin + 1)) {
-      if (begin > 0 && other[begin - 1] != '\n' && other[begin - 1] != ' ') continue;
-      const size_t end = other.find('\n', begin);
-      text += fmt::format("{} (family token)\n", other.substr(begin, end - begin));
-    }
+    // The settings of another description that begin with a name, each marked.
+    const auto add_others = [&text](const std::string& other, const std::string& name, const char* mark) {
+      for (size_t begin = other.find(name); begin != std::string::npos; begin = other.find(name, begin + 1)) {
+        if (begin > 0 && other[begin - 1] != '\n' && other[begin - 1] != ' ') continue;
+        const size_t end = other.find('\n', begin);
+        text += fmt::format("{} ({})\n", other.substr(begin, end - begin), mark);
+      }
+    };
+    add_others(describe(token), "encoder.", "family token");
+    RunSettings megabyte, grouped;
+    megabyte.model->backbone.kind = "megabyte";
+    grouped.model->backbone.kind = "grouped";
+    for (const char* name : {"widths", "depths", "lengths", "hidden_multiple", "absolute_positions"})
+      add_others(describe(megabyte), fmt::format("backbone.{} ", name), "kind megabyte");
+    add_others(describe(grouped), "backbone.group ", "kind grouped");
     return text;
   });
   command.run = [flags](CommandContext& context) { return run_train(*flags, context); };

@@ -14,10 +14,12 @@
 
 namespace verbatim {
 
-// What a layer remembers of one stream: attention fills the first, state-space layers the second.
+// What a layer remembers of one stream: attention fills the first, state-space layers the second, layers with a token
+// shift the third.
 struct LayerMemory {
   nn::AttentionCache attention;
   nn::ScanState scan;
+  std::vector<float> delayed;  // [2, D/2] second halves of the row before: in front of the mixer and of the MLP
 };
 
 // What a backbone remembers of one stream. A value: copying forks the generation, a server holds many.
@@ -30,7 +32,8 @@ struct BackboneState {
   uint8_t marks = 0;                 // levels: of the text since the last boundary
   std::vector<float> last_query;     // LearnedLevel: the query of the row before
   std::vector<float> above;          // levels: what the newest complete patch sends down
-  std::vector<BackboneState> inner;  // levels: one, the state of the inner backbone
+  std::vector<uint16_t> recent;      // GroupedLevel, Megabyte: bytes that have not entered the level above
+  std::vector<BackboneState> inner;  // levels: one, the state of the inner backbone; Megabyte: one for each stage
 };
 
 // What a level says about a forward pass.

@@ -1,5 +1,6 @@
 #include "model/boundaries.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
@@ -8,8 +9,9 @@
 
 namespace verbatim {
 
-BoundaryRule BoundaryRule::parse(std::string_view text, std::string_view where) {
+BoundaryRule BoundaryRule::parse(std::string_view text, std::string_view where, const std::vector<int64_t>& symbols) {
   BoundaryRule rule;
+  rule.symbols_ = symbols;
   rule.spaces_ = text == "space" || text == "word";
   rule.marks_ = text == "word" || text == "sentence" ? kSentenceEnd | kParagraphEnd
                 : text == "paragraph"                ? kParagraphEnd
@@ -31,6 +33,7 @@ bool BoundaryRule::closes(int64_t row, uint16_t previous_symbol, uint16_t symbol
   if (row == 0) return true;
   if (stride_ > 0) return row % stride_ == 0;
   if ((marks & marks_) != 0) return true;
+  if (std::find(symbols_.begin(), symbols_.end(), symbol) != symbols_.end()) return true;
   if (!spaces_) return false;
   const auto space_like = [](uint16_t s) { return s == kStartSymbol || is_space_like(static_cast<uint8_t>(s)); };
   return space_like(symbol) && !space_like(previous_symbol);

@@ -17,10 +17,12 @@ namespace verbatim {
 //   space    a row whose last byte is space-like when the byte before is not (SpaceByte, arXiv 2404.14408, section 3)
 //   word     the same, and at every end of a sentence or paragraph
 //   sentence, paragraph    where one ends (text/text_marks.h)
+// And, where they are given, every row whose last byte is one of `symbols`.
 class BoundaryRule {
  public:
   // Throws InputError for an unknown rule.
-  [[nodiscard]] static BoundaryRule parse(std::string_view text, std::string_view where);
+  [[nodiscard]] static BoundaryRule parse(std::string_view text, std::string_view where,
+                                          const std::vector<int64_t>& symbols = {});
 
   // marks: TextMarks of the row.
   [[nodiscard]] bool closes(int64_t row, uint16_t previous_symbol, uint16_t symbol, uint8_t marks) const;
@@ -29,6 +31,7 @@ class BoundaryRule {
   int64_t stride_ = 0;  // 0: not by number
   bool spaces_ = false;
   uint8_t marks_ = 0;
+  std::vector<int64_t> symbols_;
 };
 
 // The boundaries of a whole batch, and what follows from them.

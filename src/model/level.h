@@ -37,10 +37,11 @@ class Level final : public Backbone {
   std::shared_ptr<Backbone> inner_;
   std::shared_ptr<LayerStack> before_;
   std::shared_ptr<LayerStack> after_;
-  at::Tensor norm_;       // [D] closing norm
-  at::Tensor pool_norm_;  // [D] before the projection to the inner width
+  PositionTable positions_;
+  Norm norm_;             // closing
+  at::Tensor pool_norm_;  // [D] before the projection to the inner width; undefined with pool "padded"
   at::Tensor down_;       // [I, D] or [I, q D]
-  at::Tensor up_;         // [D, I] or [q D, I]
+  at::Tensor up_;         // [D, I] or [q D, I]; undefined with upsample "tail"
   struct Cross {
     at::Tensor query_norm, key_norm, query, key_value, output;
   };

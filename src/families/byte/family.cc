@@ -20,7 +20,7 @@ ModelParts make_byte_parts(ModelSettings& settings, at::Generator generator) {
     never.push_back(static_cast<int32_t>(bytes.start_id));
   auto decoder = std::make_shared<SoftmaxDecoder>(
       SoftmaxDecoder::Options{
-          .symbols = bytes.table_rows(), .end_id = bytes.end_id, .never = never, .likelihood = Likelihood::kExact},
+          .symbols = bytes.table_rows(), .end_id = bytes.end_id, .never = never, .likelihood = Likelihood::kExact, .bias = softmax.bias},
       settings.backbone.width(), softmax.tied ? encoder->table() : at::Tensor(), generator);
   return {.encoder = encoder, .backbone = backbone, .decoder = decoder, .files = {}};
 }
@@ -28,8 +28,9 @@ ModelParts make_byte_parts(ModelSettings& settings, at::Generator generator) {
 namespace {
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
-  if (settings.backbone.is_level()) {
-    throw_input("backbone.kind is \"level\"; family byte reads plain bytes: use family \"patch\" for a level");
+  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+    throw_input("backbone.kind is \"{}\"; family byte reads plain bytes: use family \"patch\" for it",
+                settings.backbone.kind);
   }
   return make_byte_parts(settings, std::move(generator));
 }
