@@ -101,8 +101,8 @@ void add_backbone(const std::string& name, const BackboneSettings& settings, con
     return;
   }
   parts.push_back({name,
-                   settings.kind == "grouped"
-                       ? fmt::format("level: groups of {} bytes, concatenated, width {}", settings.group, settings.width())
+                   settings.kind == "grouped" ? fmt::format("level: groups of {} bytes, concatenated, width {}",
+                                                            settings.group, settings.width())
                    : settings.learns_boundaries()
                        ? fmt::format("level: learned boundaries, target {:g} rows per patch, width {}", settings.target,
                                      settings.width())

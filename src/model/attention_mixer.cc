@@ -102,7 +102,8 @@ class AttentionMixer final : public Mixer {
     const int64_t rows = qkv_NE.size(0), d = settings_.head_width;
     const at::ScalarType type = qkv_NE.scalar_type(), wide = type == at::kDouble ? at::kDouble : at::kFloat;
     const auto normed = [&](const Norm& norm, int64_t begin, int64_t width) {
-      return norm(qkv_NE.narrow(1, begin, width).to(wide).reshape({rows * (width / d), d}), type).reshape({rows, width});
+      return norm(qkv_NE.narrow(1, begin, width).to(wide).reshape({rows * (width / d), d}), type)
+          .reshape({rows, width});
     };
     return at::cat({normed(query_norm_, 0, query_width()), normed(key_norm_, query_width(), key_width()),
                     qkv_NE.narrow(1, query_width() + key_width(), key_width())},

@@ -134,10 +134,11 @@ std::vector<double> BackboneSettings::learning_rate_factors() const {
 }
 
 void BackboneSettings::visit(SettingsVisitor& visitor) {
-  visitor.setting("kind", kind,
-                  {.help = "what the backbone is: a stack of layers, a level around another backbone (grouped: one that "
-                           "concatenates every few bytes), or MEGABYTE's stages",
-                   .choices = {"transformer", "mamba1", "mamba2", "pattern", "level", "grouped", "megabyte"}});
+  visitor.setting(
+      "kind", kind,
+      {.help = "what the backbone is: a stack of layers, a level around another backbone (grouped: one that "
+               "concatenates every few bytes), or MEGABYTE's stages",
+       .choices = {"transformer", "mamba1", "mamba2", "pattern", "level", "grouped", "megabyte"}});
   if (!is_megabyte())
     visitor.setting("width", stack.width, {.help = "width of the vectors", .minimum = 2, .maximum = 65536});
   visitor.setting("learning_rate_factor", learning_rate_factor,
@@ -158,11 +159,12 @@ void BackboneSettings::visit(SettingsVisitor& visitor) {
   visit_attention(visitor, default_layers || has_layer(kinds, 't'));
   if (has_layer(kinds, 'm') || has_layer(kinds, 's')) visit_state_space(visitor, kinds);
   if (!learns_boundaries()) {
-    visitor.setting("positions", stack.positions,
-                    {.help = "rows of a table of learned positions added in front; longer sequences are refused; 0: none",
-                     .unit = "rows",
-                     .minimum = 0,
-                     .maximum = 1 << 24});
+    visitor.setting(
+        "positions", stack.positions,
+        {.help = "rows of a table of learned positions added in front; longer sequences are refused; 0: none",
+         .unit = "rows",
+         .minimum = 0,
+         .maximum = 1 << 24});
   }
   if (!is_level()) {
     visitor.setting("closing_norm", closing_norm, {.help = "a norm behind the last layer"});
@@ -223,9 +225,10 @@ void BackboneSettings::visit_attention(SettingsVisitor& visitor, bool has_attent
                   {.help = "columns of a head that turn, 0: all", .minimum = 0, .maximum = 4096});
   visitor.setting("norm_epsilon", stack.norm_epsilon,
                   {.help = "added to the mean square in the norm", .minimum = 0, .maximum = 1});
-  visitor.setting("norm", stack.norm,
-                  {.help = "norm of the layers; layer_unshifted has a gain alone, deviation does not take the mean away",
-                   .choices = {"rms", "layer", "layer_unshifted", "deviation"}});
+  visitor.setting(
+      "norm", stack.norm,
+      {.help = "norm of the layers; layer_unshifted has a gain alone, deviation does not take the mean away",
+       .choices = {"rms", "layer", "layer_unshifted", "deviation"}});
   visitor.setting("mlp", stack.mlp,
                   {.help = "layer between attentions: with a gate (swiglu), or without and this activation",
                    .choices = {"swiglu", "gelu", "gelu_tanh", "relu", "silu"}});
@@ -269,9 +272,8 @@ void BackboneSettings::visit_level(SettingsVisitor& visitor) {
 }
 
 void BackboneSettings::visit_megabyte(SettingsVisitor& visitor) {
-  visitor.setting(
-      "widths", widths,
-      {.help = "width of each stage, the coarsest first, bytes last", .minimum = 2, .maximum = 65536});
+  visitor.setting("widths", widths,
+                  {.help = "width of each stage, the coarsest first, bytes last", .minimum = 2, .maximum = 65536});
   visitor.setting("depths", depths, {.help = "layers of each stage", .minimum = 0, .maximum = kMostLayers});
   visitor.setting("lengths", lengths,
                   {.help = "positions of each stage under one of the stage before; the first limits the text (their "
@@ -329,16 +331,18 @@ StackSettings BackboneSettings::megabyte_stage(size_t stage) const {
 void BackboneSettings::resolve_megabyte(const std::string& where) {
   constexpr int64_t kMostBytes = 1 << 30;
   if (widths.size() < 2 || widths.size() > 16 || depths.size() != widths.size() || lengths.size() != widths.size()) {
-    throw_input("{} has {} widths, {} depths and {} lengths; expected one of each for each stage, 2 to 16 stages", where,
-                widths.size(), depths.size(), lengths.size());
+    throw_input("{} has {} widths, {} depths and {} lengths; expected one of each for each stage, 2 to 16 stages",
+                where, widths.size(), depths.size(), lengths.size());
   }
   int64_t bytes = 1;
   for (size_t stage = 1; stage < lengths.size(); ++stage) {
     if (lengths[stage] < 1) {
-      throw_input("{}.lengths has {} at stage {}, must be at least 1 behind the first", where, lengths[stage], stage + 1);
+      throw_input("{}.lengths has {} at stage {}, must be at least 1 behind the first", where, lengths[stage],
+                  stage + 1);
     }
     bytes *= lengths[stage];
-    if (bytes > kMostBytes) throw_input("{}.lengths: a position of the first stage holds more than {} bytes", where, kMostBytes);
+    if (bytes > kMostBytes)
+      throw_input("{}.lengths: a position of the first stage holds more than {} bytes", where, kMostBytes);
   }
   if (absolute_positions && lengths[0] == 0) {
     throw_input("{}.lengths begins with 0; with absolute_positions it must say how many positions there are", where);

@@ -9,8 +9,8 @@
 namespace verbatim {
 
 // A stack of pre-norm layers. Attention layers: RMSNorm, rotary positions, grouped-query attention, SwiGLU (Llama
-// shape), or LayerNorm, GELU and biases as in T-Free's and older models, or what SpaceByte and MEGABYTE use. State-space
-// layers: Mamba-1 or Mamba-2.
+// shape), or LayerNorm, GELU and biases as in T-Free's and older models, or what SpaceByte and MEGABYTE use.
+// State-space layers: Mamba-1 or Mamba-2.
 struct StackSettings {
   int64_t width = 192;
   int64_t layers = 3;
@@ -20,7 +20,7 @@ struct StackSettings {
   int64_t hidden = 0;           // 0: 8/3 of the width, rounded up to a multiple of 32
   int64_t window = 0;           // rows that attention sees, itself included; 0: all
   double rotary_theta = 10000;  // 0: attention knows no positions of its own
-  int64_t rotary_width = 0;  // columns of a head that turn, 0: all
+  int64_t rotary_width = 0;     // columns of a head that turn, 0: all
   double norm_epsilon = 1e-5;
   std::string norm = "rms";     // or "layer" (with a shift), "layer_unshifted", "deviation", see NormKind
   std::string mlp = "swiglu";   // or without a gate: "gelu" (with erf), "gelu_tanh", "relu", "silu"

@@ -74,8 +74,7 @@ at::Tensor GroupedLevel::patch_vectors(const Patches& patches, const Rows& rows,
   at::Tensor vectors_PE = nn::gather_rows(table_, index_tensor(byte, device));
   if (inner_positions_.defined())
     vectors_PE = vectors_PE + nn::gather_rows(inner_positions_.weight(), index_tensor(position, device));
-  return vectors_PE.reshape({num_patches, P * E}) +
-         nn::gather_rows(inner_pad_.unsqueeze(0), index_tensor(pad, device));
+  return vectors_PE.reshape({num_patches, P * E}) + nn::gather_rows(inner_pad_.unsqueeze(0), index_tensor(pad, device));
 }
 
 at::Tensor GroupedLevel::forward(const at::Tensor& x_ND, const Rows& rows, const ForwardOptions& options) {

@@ -44,8 +44,8 @@ class LayerStack : public torch::nn::Module {
                                                   const at::Tensor& delta_ND, const nn::Sequences& sequences,
                                                   at::ScalarType type) const;
   void advance_mlp(const Layer& layer, const float* normed_RD, float* delta_RD, int64_t count) const;
-  // norm(x) of the next rows of streams, with the token shift where there is one; `part` 0: in front of the mixer, 1: of
-  // the MLP.
+  // norm(x) of the next rows of streams, with the token shift where there is one; `part` 0: in front of the mixer, 1:
+  // of the MLP.
   void advance_norm(const Norm& norm, const float* x_RD, float* normed_RD, const StreamRows& rows,
                     std::span<BackboneState*> states, size_t layer, int64_t part) const;
 

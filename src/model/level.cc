@@ -30,7 +30,9 @@ at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& de
 
 Level::Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, at::Generator& generator)
     : settings_(settings),
-      boundary_(BoundaryRule::parse(settings.boundary, "backbone", settings.boundary_symbols)),
+      // Where only boundaries hear from above, rows may come before the first one.
+      boundary_(BoundaryRule::parse(settings.boundary, "backbone", settings.boundary_symbols,
+                                    /*first_row=*/settings.upsample != "tail")),
       inner_(std::move(inner)),
       before_(std::make_shared<LayerStack>(settings.stack, settings.kinds_before(), generator)),
       after_(std::make_shared<LayerStack>(settings.stack, settings.kinds_after(), generator)),
@@ -150,11 +152,13 @@ at::Tensor Level::forward(const at::Tensor& x_ND, const Rows& rows, const Forwar
   const at::ScalarType type = x_ND.scalar_type() == at::kDouble ? at::kDouble : options.compute_type;
   const Patches patches = find_patches(boundary_, rows);
   if (options.notes != nullptr) options.notes->levels.push_back(patches.notes(rows));
-  const at::Tensor h_ND =
-      before_->forward(positions_.add(x_ND, rows.sequences), rows.sequences, options).sum();
-  const at::Tensor patches_KI = pool(h_ND, patches, type);
-  const at::Tensor z_KI = inner_->forward(patches_KI.to(x_ND.scalar_type()), patches.inner, options);
-  const at::Tensor v_ND = upsample(h_ND, z_KI, patches, type);
+  const at::Tensor h_ND = before_->forward(positions_.add(x_ND, rows.sequences), rows.sequences, options).sum();
+  at::Tensor v_ND = h_ND;
+  if (!patches.boundary_row.empty()) {
+    const at::Tensor patches_KI = pool(h_ND, patches, type);
+    const at::Tensor z_KI = inner_->forward(patches_KI.to(x_ND.scalar_type()), patches.inner, options);
+    v_ND = upsample(h_ND, z_KI, patches, type);
+  }
   return after_->forward(v_ND, rows.sequences, options).normed(norm_, type);
 }
 
@@ -165,7 +169,8 @@ BackboneState Level::start() const {
   return state;
 }
 
-// open_patch holds: for last and padded the newest row, for mean the sum, for max the maximum, for cross all rows one by one.
+// open_patch holds: for last and padded the newest row, for mean the sum, for max the maximum, for cross all rows one
+// by one.
 void Level::open_row(BackboneState& state, const float* h_D) const {
   const auto width = static_cast<size_t>(settings_.width());
   if (settings_.pool == "cross") {

@@ -7,8 +7,8 @@ namespace verbatim {
 
 // A backbone that compresses: layers before, boundaries, pooling of each patch into one vector, an inner backbone over
 // the patches, upsampling to the rows that follow each boundary, layers after. Vectors in, vectors out, causal: a row
-// sees patches that ended at or before it. SpaceByte, MEGABYTE and BLT are settings of it; a Level inside a Level
-// nests.
+// sees patches that ended at or before it. SpaceByte and BLT are settings of it (MEGABYTE: megabyte.h); a Level inside
+// a Level nests.
 class Level final : public Backbone {
  public:
   Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, at::Generator& generator);

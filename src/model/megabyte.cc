@@ -61,8 +61,7 @@ Megabyte::Megabyte(const BackboneSettings& settings, at::Generator& generator) :
       stage.project = add_linear(*module, "project", weight(d, concatenated), at::zeros({d}));
       stage.vector_norm = add_norm(*module, "vector_norm", d, NormKind::kLayer, kVectorEpsilon);
     }
-    stage.layers =
-        std::make_shared<LayerStack>(shape, std::string(static_cast<size_t>(shape.layers), 'T'), generator);
+    stage.layers = std::make_shared<LayerStack>(shape, std::string(static_cast<size_t>(shape.layers), 'T'), generator);
     for (const auto& child : stage.layers->named_children()) module->register_module(child.key(), child.value());
     stage.norm = add_norm(*module, "norm", d, NormKind::kRms, epsilon);
     if (s + 1 < count) {
@@ -165,8 +164,7 @@ at::Tensor Megabyte::forward(const at::Tensor& x_ND, const Rows& rows, const For
         bytes.insert(bytes.end(), from, from + stage.bytes);
       }
       if (!bytes.empty()) {
-        slots_RD =
-            slots_RD + nn::gather_rows(position_vectors(stage, bytes, device), index_tensor(place, device));
+        slots_RD = slots_RD + nn::gather_rows(position_vectors(stage, bytes, device), index_tensor(place, device));
       }
     }
     if (stage.positions.defined())
@@ -260,8 +258,8 @@ std::vector<float> Megabyte::slot_vectors(size_t s, const DueSlots& due, const s
     }
     stage.positions.add_row(slot, due.position[i]);
     if (s == 0) continue;
-    const float* sent = due.parent[i] >= 0 ? messages.data() + due.parent[i] * n * d
-                                           : states[due.stream[i]]->inner[s - 1].above.data();
+    const float* sent =
+        due.parent[i] >= 0 ? messages.data() + due.parent[i] * n * d : states[due.stream[i]]->inner[s - 1].above.data();
     nn::add_rows(slot, sent + due.position[i] * d, d);
   }
   return slots;

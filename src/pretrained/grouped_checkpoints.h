@@ -8,7 +8,8 @@
 #include "pretrained/tensors_taken.h"
 
 // Checkpoints of models that group bytes by rule: SpaceByte with its variants, and MEGABYTE. Each has settings from its
-// config.json, which throw InputError that begins with `where`, and the value of one of our parameters from its tensors.
+// config.json, which throw InputError that begins with `where`, and the value of one of our parameters from its
+// tensors.
 namespace verbatim {
 
 // kjslag/spacebyte: SpaceByte with spaces or a fixed stride (patch_method), or the MegaByte it is compared with

@@ -10,8 +10,8 @@
 
 // Public checkpoints of byte models without a tokenizer: H-Net (goombalab/hnet: config.json with arch_layout, one *.pt)
 // and Mamba-1/2 (state-spaces/mamba: config.json, pytorch_model.bin or safetensors), MambaByte included; SpaceByte with
-// its variants (kjslag/spacebyte) and MEGABYTE (lucidrains/MEGABYTE-pytorch), whose config.json holds the names of their
-// programs, see grouped_checkpoints.h.
+// its variants (kjslag/spacebyte) and MEGABYTE (lucidrains/MEGABYTE-pytorch), whose config.json holds the names of
+// their programs, see grouped_checkpoints.h.
 namespace verbatim {
 
 // Settings that give a model of these shapes. Throw InputError that begins with `where`: values that are missing, out

@@ -13,16 +13,16 @@ namespace verbatim {
 
 namespace {
 
-// A number for each stage; one number stands for all.
-std::vector<int64_t> stage_numbers(const nlohmann::json& config, const char* key, size_t stages, std::string_view where) {
+// A number for each stage; one number stands for all. `stages` 0: the list itself says how many there are.
+std::vector<int64_t> stage_numbers(const nlohmann::json& config, const char* key, size_t stages,
+                                   std::string_view where) {
   const auto found = config.find(key);
   std::vector<int64_t> numbers;
   if (found != config.end() && found->is_number_integer()) {
-    numbers.assign(std::max<size_t>(stages, 1), found->get<int64_t>());
+    numbers.assign(stages, found->get<int64_t>());
   } else if (found != config.end() && found->is_array()) {
     for (const nlohmann::json& item : *found) {
-      if (!item.is_number_integer()) break;
-      numbers.push_back(item.get<int64_t>());
+      numbers.push_back(item.is_number_integer() ? item.get<int64_t>() : -1);
     }
   }
   const bool fits = !numbers.empty() && (stages == 0 || numbers.size() == stages) &&

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/text_format.h"
 #include "families/byte/byte_encoder.h"
 #include "model/softmax_decoder.h"
 #include "pretrained/grouped_checkpoints.h"
@@ -82,7 +83,8 @@ std::shared_ptr<ModelSettings> spacebyte_settings(std::string_view json, std::st
   level.inner = {global_settings(members, where)};
   BackboneSettings& global = level.inner.front();
   if (config.contains("patch_size")) {
-    if (!members.boolean("use_padding", true)) throw_input("{}: use_padding is false, only true can be imported", where);
+    if (!members.boolean("use_padding", true))
+      throw_input("{}: use_padding is false, only true can be imported", where);
     level.kind = "grouped";
     level.group = members.integer("patch_size", 1, context);
     level.stack.layers = local_layers;

@@ -95,8 +95,8 @@ const Entry kEntries[] = {
                  "kind = 'level'\nwidth = 24\nheads = 2\nboundary = 'sentence'\n"
                  "[backbone.inner.inner]\nkind = 'transformer'\nwidth = 32\nlayers = 1\nheads = 4\n")},
     {"patch_learned", patch_model("boundary = 'learned'\n")},
-    {"space_byte", space_byte_model("norm = 'layer_unshifted'\nmlp = 'relu'\nquery_key_norm = true\nrotary_theta = 0\n",
-                                    kLongTest)},
+    {"space_byte",
+     space_byte_model("norm = 'layer_unshifted'\nmlp = 'relu'\nquery_key_norm = true\nrotary_theta = 0\n", kLongTest)},
     {"space_byte_rotary_deviation",
      space_byte_model("norm = 'deviation'\nmlp = 'gelu_tanh'\nquery_key_norm = true\n", 0)},
     {"patch_padded_repeat", patch_model("pool = 'padded'\nmlp = 'silu'\n")},
@@ -106,20 +106,24 @@ const Entry kEntries[] = {
          fmt::format("layers = 2\nnorm = 'layer'\ntoken_shift = true\nquery_key_norm = true\npositions = {}\n"
                      "[decoder]\nbias = true\n",
                      kLongTest)},
-    {"grouped", fmt::format("family = 'patch'\n[backbone]\nkind = 'grouped'\ngroup = 3\nwidth = 16\nlayers = 2\nheads = "
-                            "2\nrotary_theta = 0\npositions = {}\n[backbone.inner]\nkind = 'transformer'\nwidth = "
-                            "24\nlayers = 2\nheads = 2\nclosing_norm = false\n",
-                            kLongTest)},
+    {"grouped",
+     fmt::format("family = 'patch'\n[backbone]\nkind = 'grouped'\ngroup = 3\nwidth = 16\nlayers = 2\nheads = "
+                 "2\nrotary_theta = 0\npositions = {}\n[backbone.inner]\nkind = 'transformer'\nwidth = "
+                 "24\nlayers = 2\nheads = 2\nclosing_norm = false\n",
+                 kLongTest)},
     {"grouped_rotary_nested",
      "family = 'patch'\n[backbone]\nkind = 'grouped'\ngroup = 4\nwidth = 16\nlayers = 1\nheads = 2\n[backbone.inner]\n"
-     "kind = 'level'\nboundary = 'fixed:2'\nwidth = 24\nheads = 2\n[backbone.inner.inner]\nkind = 'transformer'\nwidth = "
+     "kind = 'level'\nboundary = 'fixed:2'\nwidth = 24\nheads = 2\n[backbone.inner.inner]\nkind = 'transformer'\nwidth "
+     "= "
      "24\nlayers = 1\nheads = 2\n"},
     {"megabyte",
-     "family = 'patch'\n[backbone]\nkind = 'megabyte'\nwidths = [24, 16]\ndepths = [2, 2]\nlengths = [0, 4]\nheads = 2\n"},
+     "family = 'patch'\n[backbone]\nkind = 'megabyte'\nwidths = [24, 16]\ndepths = [2, 2]\nlengths = [0, 4]\nheads = "
+     "2\n"},
     {"megabyte_three_stages",
-     fmt::format("family = 'patch'\n[backbone]\nkind = 'megabyte'\nwidths = [32, 24, 16]\ndepths = [1, 1, 1]\nlengths = "
-                 "[{}, 3, 2]\nheads = 2\nrotary_theta = 0\nabsolute_positions = true\n[decoder]\nbias = true\n",
-                 kLongTest / 6 + 1)},
+     fmt::format(
+         "family = 'patch'\n[backbone]\nkind = 'megabyte'\nwidths = [32, 24, 16]\ndepths = [1, 1, 1]\nlengths = "
+         "[{}, 3, 2]\nheads = 2\nrotary_theta = 0\nabsolute_positions = true\n[decoder]\nbias = true\n",
+         kLongTest / 6 + 1)},
     {"patch_learned_mamba_hints",
      patch_model("boundary = 'learned'\npattern_before = 'm2'\npattern_after = 'm1T1'\nstate = 8\n"
                  "state_head_width = 8\nhints = 'sentence'\n",
