@@ -74,13 +74,28 @@ std::string describe_stack(const StackSettings& stack, const std::string& kinds)
 
 void add_backbone(const std::string& name, const BackboneSettings& settings, const torch::nn::Module& module, int depth,
                   std::vector<Part>& parts) {
+  if (settings.is_megabyte()) {
+    parts.push_back({name, fmt::format("megabyte: {} stages, width {}", settings.widths.size(), settings.width()),
+                     count(module), depth});
+    const auto stages = module.named_children()["stages"]->children();
+    for (size_t s = 0; s < stages.size(); ++s) {
+      const StackSettings stage = settings.megabyte_stage(s);
+      parts.push_back({fmt::format("stage {}", s + 1),
+                       fmt::format("{} layers, width {}, hidden {}, {} heads", stage.layers, stage.width, stage.hidden,
+                                   stage.heads),
+                       count(*stages[s]), depth + 1});
+    }
+    return;
+  }
   if (!settings.is_level()) {
     parts.push_back({name, fmt::format("{}: {}", settings.kind, describe_stack(settings.stack, settings.layer_kinds())),
                      count(module), depth});
     return;
   }
   parts.push_back({name,
-                   settings.learns_boundaries()
+                   settings.kind == "grouped" ? fmt::format("level: groups of {} bytes, concatenated, width {}",
+                                                            settings.group, settings.width())
+                   : settings.learns_boundaries()
                        ? fmt::format("level: learned boundaries, target {:g} rows per patch, width {}", settings.target,
                                      settings.width())
                        : fmt::format("level: boundary {}, pool {}, upsample {}, width {}", settings.boundary,

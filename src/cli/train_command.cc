@@ -197,6 +197,17 @@ std::string all_settings() {
   backbone.kind = "level";
   backbone.pool = backbone.upsample = "cross";
   std::string text = describe(settings);
+  // What other kinds of backbone have of their own.
+  for (const char* kind : {"mamba2", "mamba1", "pattern", "megabyte", "grouped"}) {
+    RunSettings other;
+    other.model->backbone.kind = kind;
+    std::istringstream lines(describe(other));
+    for (std::string line; std::getline(lines, line);) {
+      const std::string name = line.substr(0, line.find(' ', 2));
+      const bool is_new = line.starts_with("  backbone.") && text.find(name + " ") == std::string::npos;
+      if (is_new) text += fmt::format("{} (kind {})\n", line, kind);
+    }
+  }
   for (const Family& family : all_families()) {
     RunSettings other;
     other.model->family = family.name;

@@ -110,9 +110,10 @@ std::vector<TextPart> report_patches(LanguageModel& model, std::string_view docu
                 levels == 0 ? std::string("no levels of patches") : fmt::format("levels 1 to {}", levels));
   }
   const std::vector<LevelBoundaries> levels_of_text = report_boundaries(model, document, positions, scored);
+  const std::vector<uint64_t> ends = patch_ends(levels_of_text, positions).at(static_cast<size_t>(level - 1));
   std::vector<TextPart> parts;
   size_t position = 0;
-  for (const uint64_t end : patch_ends(levels_of_text, positions).at(static_cast<size_t>(level - 1))) {
+  for (const uint64_t end : ends) {
     TextPart part{.start = parts.empty() ? 0 : parts.back().end, .end = end, .ids = {}};
     if (scored != nullptr) part.bits = 0;
     for (; position < positions.size() && positions.ends[position] <= end; ++position) {

@@ -105,6 +105,8 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
   Draft& draft = *options.draft;
   const int64_t width = model.backbone().width();
   std::vector<int32_t> chosen;  // and not yet read into the state
+  const std::string& kind = model.settings().backbone.kind;
+  const bool empties_caches = kind == "megabyte" || kind == "grouped";
   // Guesses that are wrong cost time: no more of them than were right last time, and one.
   size_t most_guesses = kRows;
   const auto stop_asked = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
@@ -131,7 +133,7 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
     const std::string guess = draft.propose(std::min(kRows - chosen.size(), most_guesses));
     std::vector<int32_t> rows = chosen;
     for (const char byte : guess) rows.push_back(static_cast<uint8_t>(byte));
-    StreamState before = stream.state.mark(static_cast<int64_t>(rows.size()));
+    StreamState before = empties_caches ? stream.state : stream.state.mark(static_cast<int64_t>(rows.size()));
     const std::vector<float> rows_RD = model.read_each(stream.state, rows);
     ++result.passes;
     result.guessed += static_cast<int64_t>(guess.size());
@@ -149,7 +151,11 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
     if (row == rows.size()) {
       chosen.erase(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(rows.size()));
     } else {
-      stream.state.go_back(std::move(before));
+      if (empties_caches) {
+        stream.state = std::move(before);
+      } else {
+        stream.state.go_back(std::move(before));
+      }
     }
   }
 }

@@ -25,11 +25,16 @@ class AttentionMixer final : public Mixer {
     value_ = add("v_proj", key_width(), width, 1);
     output_ = add("o_proj", width, query_width(), residual_scale);
     for (int64_t i = 0; i < settings.head_width / 2; ++i)
-      frequencies_.push_back(rotary_.frequency(i, settings.head_width));
+      frequencies_.push_back(rotary_.theta == 0 ? 0 : rotary_.frequency(i, settings.head_width));
+    if (!settings.query_key_norm) return;
+    const NormKind norm = norm_kind(settings.norm);
+    query_norm_ = add_norm(*this, "q_norm", settings.head_width, norm, settings.norm_epsilon);
+    key_norm_ = add_norm(*this, "k_norm", settings.head_width, norm, settings.norm_epsilon);
   }
 
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_ND, const nn::Sequences& sequences) const override {
-    const at::Tensor qkv_NE = joined({&query_, &key_, &value_})(x_ND);
+    at::Tensor qkv_NE = joined({&query_, &key_, &value_})(x_ND);
+    if (settings_.query_key_norm) qkv_NE = normed_heads(qkv_NE);
     return output_(nn::self_attention(
         qkv_NE, sequences,
         {.heads = settings_.heads, .key_value_heads = settings_.key_value_heads, .head_width = settings_.head_width},
@@ -45,13 +50,19 @@ class AttentionMixer final : public Mixer {
     query_.rows(x_RD, query.data(), count);
     key_.rows(x_RD, key.data(), count);
     value_.rows(x_RD, value.data(), count);
+    if (settings_.query_key_norm) {
+      query_norm_.rows(query.data(), query.data(), count * settings_.heads);
+      key_norm_.rows(key.data(), key.data(), count * settings_.key_value_heads);
+    }
     for (int64_t r = 0; r < count; ++r) {
       nn::AttentionCache& cache = states[rows.stream[r]]->layers[layer].attention;
       float* q = query.data() + r * query_width();
       float* k = key.data() + r * key_width();
-      nn::rotary_angles(cache.rows, frequencies_, cosine.data(), sine.data());
-      nn::rotate_heads(q, settings_.heads, head_width, cosine.data(), sine.data());
-      nn::rotate_heads(k, settings_.key_value_heads, head_width, cosine.data(), sine.data());
+      if (rotary_.theta != 0) {
+        nn::rotary_angles(cache.rows, frequencies_, cosine.data(), sine.data());
+        nn::rotate_heads(q, settings_.heads, head_width, cosine.data(), sine.data());
+        nn::rotate_heads(k, settings_.key_value_heads, head_width, cosine.data(), sine.data());
+      }
       // The result takes the query's place.
       nn::attend_row(cache, q, k, value.data() + r * key_width(), q, settings_.heads, settings_.key_value_heads,
                      head_width, settings_.window);
@@ -86,10 +97,24 @@ class AttentionMixer final : public Mixer {
   [[nodiscard]] int64_t query_width() const { return settings_.heads * settings_.head_width; }
   [[nodiscard]] int64_t key_width() const { return settings_.key_value_heads * settings_.head_width; }
 
+  // Each query and key head by itself.
+  [[nodiscard]] at::Tensor normed_heads(const at::Tensor& qkv_NE) const {
+    const int64_t rows = qkv_NE.size(0), d = settings_.head_width;
+    const at::ScalarType type = qkv_NE.scalar_type(), wide = type == at::kDouble ? at::kDouble : at::kFloat;
+    const auto normed = [&](const Norm& norm, int64_t begin, int64_t width) {
+      return norm(qkv_NE.narrow(1, begin, width).to(wide).reshape({rows * (width / d), d}), type)
+          .reshape({rows, width});
+    };
+    return at::cat({normed(query_norm_, 0, query_width()), normed(key_norm_, query_width(), key_width()),
+                    qkv_NE.narrow(1, query_width() + key_width(), key_width())},
+                   1);
+  }
+
   StackSettings settings_;
   nn::RotaryOptions rotary_;
   std::vector<double> frequencies_;  // [d/2]
   LinearWeights query_, key_, value_, output_;
+  Norm query_norm_, key_norm_;  // [d], with query_key_norm
 };
 
 }  // namespace

@@ -14,10 +14,12 @@
 
 namespace verbatim {
 
-// What a layer remembers of one stream: attention fills the first, state-space layers the second.
+// What a layer remembers of one stream: attention fills the first, state-space layers the second, layers with a token
+// shift the third.
 struct LayerMemory {
   nn::AttentionCache attention;
   nn::ScanState scan;
+  std::vector<float> delayed;  // [2, D/2] second halves of the row before: in front of the mixer and of the MLP
 };
 
 // What a backbone remembers of one stream. A value: copying forks the generation, a server holds many.
@@ -30,9 +32,11 @@ struct BackboneState {
   uint8_t marks = 0;                 // levels: of the text since the last boundary
   std::vector<float> last_query;     // LearnedLevel: the query of the row before
   std::vector<float> above;          // levels: what the newest complete patch sends down
-  std::vector<BackboneState> inner;  // levels: one, the state of the inner backbone
+  std::vector<uint16_t> recent;      // GroupedLevel, Megabyte: bytes that have not entered the level above
+  std::vector<BackboneState> inner;  // levels: one, the state of the inner backbone; Megabyte: one for each stage
 
-  // A copy without keys and values, to come back to before `count` more rows are read.
+  // A copy without keys and values, to come back to before `count` more rows are read. Not for GroupedLevel and
+  // Megabyte, which empty caches on their way.
   [[nodiscard]] BackboneState mark(int64_t count) const;
   // Back to where mark() was called; at most `count` rows were read since.
   void go_back(const BackboneState& marked);

@@ -61,6 +61,9 @@ void StackSettings::resolve(const std::string& where, const std::string& kinds) 
   if (hidden == 0) hidden = (width * 8 / 3 + 31) / 32 * 32;
   resolve_state_space(*this, where, kinds);
   if (key_value_heads == 0) key_value_heads = heads;
+  if (token_shift && width % 2 != 0) {
+    throw_input("{}.width is {}, must be even for token_shift (half of the columns is delayed)", where, width);
+  }
   if (!has_layer(kinds, 't')) {
     if (head_width == 0 && heads > 0 && width % heads == 0) head_width = width / heads;
     return;
@@ -72,7 +75,10 @@ void StackSettings::resolve(const std::string& where, const std::string& kinds) 
     }
     head_width = width / heads;
   }
-  if (head_width % 2 != 0) {
+  if (rotary_theta != 0 && rotary_theta < 1) {
+    throw_input("{}.rotary_theta is {}, must be at least 1, or 0 for none", where, rotary_theta);
+  }
+  if (rotary_theta != 0 && head_width % 2 != 0) {
     throw_input("{}.head_width is {}, must be even (rotary positions turn pairs); change width or heads", where,
                 head_width);
   }
@@ -85,17 +91,24 @@ void StackSettings::resolve(const std::string& where, const std::string& kinds) 
   }
 }
 
+bool StackSettings::is_llama_shaped() const {
+  return norm == "rms" && mlp == "swiglu" && !bias && !mlp_bias && !query_key_norm && !token_shift && positions == 0 &&
+         rotary_theta != 0 && rotary_width % std::max<int64_t>(head_width, 1) == 0;
+}
+
 std::string BackboneSettings::layer_kinds() const {
   if (kind == "pattern") return parse_layer_pattern(pattern, "backbone.pattern");
   return std::string(static_cast<size_t>(stack.layers), kind == "mamba1" ? 's' : kind == "mamba2" ? 'm' : 'T');
 }
 
 std::string BackboneSettings::kinds_before() const {
+  if (kind == "grouped") return "";
   if (pattern_before.empty()) return std::string(static_cast<size_t>(layers_before), 'T');
   return parse_layer_pattern(pattern_before, "pattern_before");
 }
 
 std::string BackboneSettings::kinds_after() const {
+  if (kind == "grouped") return std::string(static_cast<size_t>(stack.layers), 'T');
   if (pattern_after.empty()) return std::string(static_cast<size_t>(layers_after), 'T');
   return parse_layer_pattern(pattern_after, "pattern_after");
 }
@@ -121,17 +134,56 @@ std::vector<double> BackboneSettings::learning_rate_factors() const {
 }
 
 void BackboneSettings::visit(SettingsVisitor& visitor) {
-  visitor.setting("kind", kind,
-                  {.help = "what the backbone is: a stack of layers, or a level around another backbone",
-                   .choices = {"transformer", "mamba1", "mamba2", "pattern", "level"}});
-  visitor.setting("width", stack.width, {.help = "width of the vectors", .minimum = 2, .maximum = 65536});
+  visitor.setting(
+      "kind", kind,
+      {.help = "what the backbone is: a stack of layers, a level around another backbone (grouped: one that "
+               "concatenates every few bytes), or MEGABYTE's stages",
+       .choices = {"transformer", "mamba1", "mamba2", "pattern", "level", "grouped", "megabyte"}});
+  if (!is_megabyte())
+    visitor.setting("width", stack.width, {.help = "width of the vectors", .minimum = 2, .maximum = 65536});
   visitor.setting("learning_rate_factor", learning_rate_factor,
                   {.help = "times optim.learning_rate, for this backbone's own layers; 0: by H-Net's rule when a level "
                            "learns its boundaries, else 1",
                    .minimum = 0,
                    .maximum = 1000});
-  if (is_level()) {
+  if (is_megabyte()) {
+    visit_megabyte(visitor);
+    return;
+  }
+  visit_layers(visitor);
+  const std::string kinds = kind == "level"     ? pattern_before + pattern_after
+                            : kind == "grouped" ? std::string("T")
+                            : kind == "pattern" ? pattern
+                                                : layer_kinds();
+  const bool default_layers = kind == "level" && (pattern_before.empty() || pattern_after.empty());
+  visit_attention(visitor, default_layers || has_layer(kinds, 't'));
+  if (has_layer(kinds, 'm') || has_layer(kinds, 's')) visit_state_space(visitor, kinds);
+  if (!learns_boundaries()) {
+    visitor.setting(
+        "positions", stack.positions,
+        {.help = "rows of a table of learned positions added in front; longer sequences are refused; 0: none",
+         .unit = "rows",
+         .minimum = 0,
+         .maximum = 1 << 24});
+  }
+  if (!is_level()) {
+    visitor.setting("closing_norm", closing_norm, {.help = "a norm behind the last layer"});
+    return;
+  }
+  if (kind == "level") visit_level(visitor);
+  if (inner.empty()) inner.emplace_back();
+  visitor.section("inner", inner.front(), "the backbone over patches");
+}
+
+void BackboneSettings::visit_layers(SettingsVisitor& visitor) {
+  if (kind == "level") {
     visitor.setting("boundary", boundary, {.help = "where patches end: \"space\", \"fixed:N\" or \"learned\""});
+    if (boundary != "learned" && !boundary.starts_with("fixed")) {
+      visitor.setting("boundary_symbols", boundary_symbols,
+                      {.help = "bytes at which a patch ends wherever they stand, as 255 with SpaceByte's checkpoints",
+                       .minimum = 0,
+                       .maximum = 255});
+    }
     visitor.setting("pattern_before", pattern_before,
                     {.help = "layers on rows before the inner backbone, as in pattern; empty: layers_before"});
     visitor.setting("pattern_after", pattern_after,
@@ -148,8 +200,13 @@ void BackboneSettings::visit(SettingsVisitor& visitor) {
     visitor.setting("pattern", pattern,
                     {.help = "the layers: t attention, m Mamba-2, s Mamba-1, capital with an MLP, each with a number"});
   } else {
+    if (kind == "grouped")
+      visitor.setting("group", group, {.help = "bytes of a patch", .unit = "bytes", .minimum = 1, .maximum = 65536});
     visitor.setting("layers", stack.layers, {.help = "number of layers", .minimum = 0, .maximum = kMostLayers});
   }
+}
+
+void BackboneSettings::visit_attention(SettingsVisitor& visitor, bool has_attention) {
   visitor.setting("heads", stack.heads, {.help = "query heads", .minimum = 1, .maximum = 4096});
   visitor.setting("key_value_heads", stack.key_value_heads,
                   {.help = "key and value heads, 0: as many as heads", .minimum = 0, .maximum = 4096});
@@ -162,17 +219,30 @@ void BackboneSettings::visit(SettingsVisitor& visitor) {
   visitor.setting(
       "window", stack.window,
       {.help = "rows that attention sees, itself included; 0: all", .unit = "rows", .minimum = 0, .maximum = 1 << 30});
-  visitor.setting("rotary_theta", stack.rotary_theta, {.help = "base of the rotary angles", .minimum = 1});
+  visitor.setting("rotary_theta", stack.rotary_theta,
+                  {.help = "base of the rotary angles; 0: no rotary positions", .minimum = 0});
   visitor.setting("rotary_width", stack.rotary_width,
                   {.help = "columns of a head that turn, 0: all", .minimum = 0, .maximum = 4096});
   visitor.setting("norm_epsilon", stack.norm_epsilon,
                   {.help = "added to the mean square in the norm", .minimum = 0, .maximum = 1});
-  visitor.setting("norm", stack.norm, {.help = "norm of the layers", .choices = {"rms", "layer"}});
-  visitor.setting("mlp", stack.mlp, {.help = "layer between attentions", .choices = {"swiglu", "gelu"}});
+  visitor.setting(
+      "norm", stack.norm,
+      {.help = "norm of the layers; layer_unshifted has a gain alone, deviation does not take the mean away",
+       .choices = {"rms", "layer", "layer_unshifted", "deviation"}});
+  visitor.setting("mlp", stack.mlp,
+                  {.help = "layer between attentions: with a gate (swiglu), or without and this activation",
+                   .choices = {"swiglu", "gelu", "gelu_tanh", "relu", "silu"}});
   visitor.setting("bias", stack.bias, {.help = "linear layers add a bias"});
-  const std::string kinds = is_level() ? pattern_before + pattern_after : kind == "pattern" ? pattern : layer_kinds();
-  if (has_layer(kinds, 'm') || has_layer(kinds, 's')) visit_state_space(visitor, kinds);
-  if (!is_level()) return;
+  if (!stack.bias) visitor.setting("mlp_bias", stack.mlp_bias, {.help = "those of the MLP do"});
+  if (has_attention) {
+    visitor.setting("query_key_norm", stack.query_key_norm,
+                    {.help = "normalise queries and keys, head by head, with the norm of the layers"});
+  }
+  visitor.setting("token_shift", stack.token_shift,
+                  {.help = "layers read the second half of their columns from the row before"});
+}
+
+void BackboneSettings::visit_level(SettingsVisitor& visitor) {
   if (learns_boundaries()) {
     visitor.setting("target", target,
                     {.help = "rows per patch that training aims at", .minimum = 1.01, .maximum = 1 << 20});
@@ -187,18 +257,39 @@ void BackboneSettings::visit(SettingsVisitor& visitor) {
                        .minimum = 0,
                        .maximum = 1000});
     }
-  } else {
-    visitor.setting("pool", pool,
-                    {.help = "rows of a patch to its vector", .choices = {"last", "mean", "max", "cross"}});
-    visitor.setting("upsample", upsample,
-                    {.help = "patch vector to the rows that follow", .choices = {"repeat", "boundary", "cross"}});
-    if (pool == "cross" || upsample == "cross") {
-      visitor.setting("patch_queries", patch_queries,
-                      {.help = "vectors per patch in cross-attention", .minimum = 1, .maximum = 64});
-    }
+    return;
   }
-  if (inner.empty()) inner.emplace_back();
-  visitor.section("inner", inner.front(), "the backbone over patches");
+  visitor.setting("pool", pool,
+                  {.help = "rows of a patch to its vector; padded: the last row itself, zeros in front",
+                   .choices = {"last", "mean", "max", "cross", "padded"}});
+  visitor.setting("upsample", upsample,
+                  {.help = "patch vector to the rows that follow; tail: its last columns, to the row of the boundary",
+                   .choices = {"repeat", "boundary", "cross", "tail"}});
+  if (pool == "cross" || upsample == "cross") {
+    visitor.setting("patch_queries", patch_queries,
+                    {.help = "vectors per patch in cross-attention", .minimum = 1, .maximum = 64});
+  }
+}
+
+void BackboneSettings::visit_megabyte(SettingsVisitor& visitor) {
+  visitor.setting("widths", widths,
+                  {.help = "width of each stage, the coarsest first, bytes last", .minimum = 2, .maximum = 65536});
+  visitor.setting("depths", depths, {.help = "layers of each stage", .minimum = 0, .maximum = kMostLayers});
+  visitor.setting("lengths", lengths,
+                  {.help = "positions of each stage under one of the stage before; the first limits the text (their "
+                           "product in bytes), 0: no limit",
+                   .minimum = 0,
+                   .maximum = 1 << 24});
+  visitor.setting("heads", stack.heads, {.help = "heads of every layer", .minimum = 1, .maximum = 4096});
+  visitor.setting("head_width", stack.head_width,
+                  {.help = "width of one head, 0: width of the stage / heads", .minimum = 0, .maximum = 4096});
+  visitor.setting("hidden_multiple", hidden_multiple,
+                  {.help = "hidden width of the MLPs, times the width of the stage", .minimum = 1, .maximum = 64});
+  visitor.setting("rotary_theta", stack.rotary_theta,
+                  {.help = "base of the rotary angles; 0: no rotary positions", .minimum = 0});
+  visitor.setting("absolute_positions", absolute_positions, {.help = "each stage adds a table of learned positions"});
+  visitor.setting("norm_epsilon", stack.norm_epsilon,
+                  {.help = "added to the mean square in the norm", .minimum = 0, .maximum = 1});
 }
 
 void BackboneSettings::visit_state_space(SettingsVisitor& visitor, const std::string& kinds) {
@@ -222,25 +313,86 @@ void BackboneSettings::visit_state_space(SettingsVisitor& visitor, const std::st
   }
 }
 
+StackSettings BackboneSettings::megabyte_stage(size_t stage) const {
+  StackSettings settings;
+  settings.width = widths[stage];
+  settings.layers = depths[stage];
+  settings.heads = stack.heads;
+  settings.head_width = stack.head_width;
+  settings.hidden = hidden_multiple * widths[stage];
+  settings.rotary_theta = stack.rotary_theta;
+  settings.norm_epsilon = stack.norm_epsilon;
+  settings.mlp = "gelu";
+  settings.mlp_bias = true;
+  settings.token_shift = true;
+  return settings;
+}
+
+void BackboneSettings::resolve_megabyte(const std::string& where) {
+  constexpr int64_t kMostBytes = 1 << 30;
+  if (widths.size() < 2 || widths.size() > 16 || depths.size() != widths.size() || lengths.size() != widths.size()) {
+    throw_input("{} has {} widths, {} depths and {} lengths; expected one of each for each stage, 2 to 16 stages",
+                where, widths.size(), depths.size(), lengths.size());
+  }
+  int64_t bytes = 1;
+  for (size_t stage = 1; stage < lengths.size(); ++stage) {
+    if (lengths[stage] < 1) {
+      throw_input("{}.lengths has {} at stage {}, must be at least 1 behind the first", where, lengths[stage],
+                  stage + 1);
+    }
+    bytes *= lengths[stage];
+    if (bytes > kMostBytes)
+      throw_input("{}.lengths: a position of the first stage holds more than {} bytes", where, kMostBytes);
+  }
+  if (absolute_positions && lengths[0] == 0) {
+    throw_input("{}.lengths begins with 0; with absolute_positions it must say how many positions there are", where);
+  }
+  for (size_t stage = 0; stage < widths.size(); ++stage) {
+    StackSettings layers = megabyte_stage(stage);
+    layers.resolve(fmt::format("{} (stage {})", where, stage + 1), "T");
+  }
+  stack.width = widths.back();
+  inner.clear();
+}
+
 void BackboneSettings::resolve(const std::string& where) {
+  if (is_megabyte()) {
+    resolve_megabyte(where);
+    return;
+  }
   if (!is_level()) {
     if (kind == "pattern") parse_layer_pattern(pattern, where + ".pattern");
     stack.resolve(where, layer_kinds());
     inner.clear();
     return;
   }
-  parse_layer_pattern(pattern_before, where + ".pattern_before");
-  parse_layer_pattern(pattern_after, where + ".pattern_after");
+  if (kind == "level") {
+    parse_layer_pattern(pattern_before, where + ".pattern_before");
+    parse_layer_pattern(pattern_after, where + ".pattern_after");
+  }
   stack.resolve(where, kinds_before() + kinds_after());
   if (inner.empty()) inner.emplace_back();
-  if (!learns_boundaries() && (pool == "cross" || upsample == "cross") && stack.width % stack.heads != 0) {
+  if (kind == "level" && !learns_boundaries() && (pool == "cross" || upsample == "cross") &&
+      stack.width % stack.heads != 0) {
     throw_input("{}.width is {}, must be a multiple of {}.heads ({}) for cross-attention", where, stack.width, where,
                 stack.heads);
   }
   inner.front().resolve(where + ".inner");
-  if (learns_boundaries() && inner.front().width() < width()) {
-    throw_input("{}.inner.width is {}, must be at least {}.width ({}) where boundaries are learned", where,
-                inner.front().width(), where, width());
+  if (inner.front().is_megabyte()) {
+    throw_input("{}.inner.kind is \"megabyte\", which reads bytes and cannot stand inside a level", where);
+  }
+  const int64_t inner_width = inner.front().width();
+  if (learns_boundaries() && inner_width < width()) {
+    throw_input("{}.inner.width is {}, must be at least {}.width ({}) where boundaries are learned", where, inner_width,
+                where, width());
+  }
+  if (kind == "level" && !learns_boundaries() && (pool == "padded" || upsample == "tail") && inner_width < width()) {
+    throw_input("{}.inner.width is {}, must be at least {}.width ({}) with pool \"padded\" or upsample \"tail\"", where,
+                inner_width, where, width());
+  }
+  if (kind == "grouped" && inner_width % group != 0) {
+    throw_input("{}.inner.width is {}, must be a multiple of {}.group ({}): each byte of a patch has its share", where,
+                inner_width, where, group);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "model/boundaries.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
@@ -8,8 +9,11 @@
 
 namespace verbatim {
 
-BoundaryRule BoundaryRule::parse(std::string_view text, std::string_view where) {
+BoundaryRule BoundaryRule::parse(std::string_view text, std::string_view where, const std::vector<int64_t>& symbols,
+                                 bool first_row) {
   BoundaryRule rule;
+  rule.symbols_ = symbols;
+  rule.first_row_ = first_row;
   rule.spaces_ = text == "space" || text == "word";
   rule.marks_ = text == "word" || text == "sentence" ? kSentenceEnd | kParagraphEnd
                 : text == "paragraph"                ? kParagraphEnd
@@ -28,12 +32,13 @@ BoundaryRule BoundaryRule::parse(std::string_view text, std::string_view where) 
 }
 
 bool BoundaryRule::closes(int64_t row, uint16_t previous_symbol, uint16_t symbol, uint8_t marks) const {
-  if (row == 0) return true;
+  if (row == 0 && (first_row_ || symbol == kStartSymbol)) return true;
   if (stride_ > 0) return row % stride_ == 0;
   if ((marks & marks_) != 0) return true;
+  if (std::find(symbols_.begin(), symbols_.end(), symbol) != symbols_.end()) return true;
   if (!spaces_) return false;
   const auto space_like = [](uint16_t s) { return s == kStartSymbol || is_space_like(static_cast<uint8_t>(s)); };
-  return space_like(symbol) && !space_like(previous_symbol);
+  return space_like(symbol) && (row == 0 || !space_like(previous_symbol));
 }
 
 Patches patches_of(const std::vector<uint8_t>& boundary, const Rows& rows) {
@@ -53,7 +58,8 @@ Patches patches_of(const std::vector<uint8_t>& boundary, const Rows& rows) {
         marks = 0;
         patch_begin = row + 1;
       }
-      patches.newest[row] = static_cast<int64_t>(patches.boundary_row.size()) - 1;
+      const auto newest = static_cast<int64_t>(patches.boundary_row.size()) - 1;
+      patches.newest[row] = newest >= patches.inner.sequences.offsets.back() ? newest : -1;
     }
     patches.inner.sequences.offsets.push_back(static_cast<int64_t>(patches.boundary_row.size()));
   }

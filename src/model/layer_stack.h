@@ -2,6 +2,7 @@
 
 #include "model/backbone.h"
 #include "model/mixer.h"
+#include "model/position_table.h"
 
 namespace verbatim {
 
@@ -19,6 +20,10 @@ class LayerStack : public torch::nn::Module {
   // Adds the layers' updates to x [R, D] in place. `first_layer` is the place of this stack's first layer in the
   // memories of each state.
   void advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states, size_t first_layer);
+  // The same where streams are cut into pieces that do not see each other: row r with begins[r] != 0 starts the next
+  // piece of its stream. All layers of the states are this stack's.
+  void advance_pieces(float* x_RD, std::span<const int64_t> stream, std::span<const uint8_t> begins,
+                      std::span<BackboneState*> states);
 
   [[nodiscard]] const StackSettings& settings() const { return settings_; }
   [[nodiscard]] int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
@@ -39,12 +44,17 @@ class LayerStack : public torch::nn::Module {
                                                   const at::Tensor& delta_ND, const nn::Sequences& sequences,
                                                   at::ScalarType type) const;
   void advance_mlp(const Layer& layer, const float* normed_RD, float* delta_RD, int64_t count) const;
+  // norm(x) of the next rows of streams, with the token shift where there is one; `part` 0: in front of the mixer, 1:
+  // of the MLP.
+  void advance_norm(const Norm& norm, const float* x_RD, float* normed_RD, const StreamRows& rows,
+                    std::span<BackboneState*> states, size_t layer, int64_t part) const;
 
   StackSettings settings_;
   std::vector<Layer> layers_;
 };
 
-// The backbone of the baselines and of the innermost level: a stack with a closing norm.
+// The backbone of the baselines and of the innermost level: a stack, with learned positions in front and a closing norm
+// behind where the settings say so.
 class StackBackbone final : public Backbone {
  public:
   StackBackbone(const BackboneSettings& settings, at::Generator& generator);
@@ -58,7 +68,9 @@ class StackBackbone final : public Backbone {
 
  private:
   std::shared_ptr<LayerStack> stack_;
-  Norm norm_;
+  PositionTable positions_;
+  bool has_norm_;
+  Norm norm_;  // undefined without a closing norm
 };
 
 }  // namespace verbatim

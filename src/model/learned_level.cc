@@ -42,9 +42,9 @@ LearnedLevel::LearnedLevel(const BackboneSettings& settings, std::shared_ptr<Bac
       after_(std::make_shared<LayerStack>(settings.stack, settings.kinds_after(), generator)),
       rows_per_patch_(settings.target) {
   const int64_t D = settings_.width(), I = inner_->width();
-  const bool has_shift = settings_.stack.norm == "layer";
+  const NormKind norm = norm_kind(settings_.stack.norm);
   register_module("before", before_);
-  before_norm_ = add_norm(*this, "before_norm", D, has_shift, settings_.stack.norm_epsilon);
+  before_norm_ = add_norm(*this, "before_norm", D, norm, settings_.stack.norm_epsilon);
   // Queries and keys start as the rows themselves, the residual path at zero (H-Net's reference).
   query_ = add_linear(*this, "boundary_query", identity(D));
   key_ = add_linear(*this, "boundary_key", identity(D));
@@ -55,7 +55,7 @@ LearnedLevel::LearnedLevel(const BackboneSettings& settings, std::shared_ptr<Bac
   if (I > D) pad_ = register_parameter("pad", at::zeros({I - D}));
   register_module("inner", inner_);
   register_module("after", after_);
-  after_norm_ = add_norm(*this, "norm", D, has_shift, settings_.stack.norm_epsilon);
+  after_norm_ = add_norm(*this, "norm", D, norm, settings_.stack.norm_epsilon);
 }
 
 std::vector<int64_t> LearnedLevel::hinted_rows(const Rows& rows) const {

@@ -30,10 +30,13 @@ at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& de
 
 Level::Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, at::Generator& generator)
     : settings_(settings),
-      boundary_(BoundaryRule::parse(settings.boundary, "backbone")),
+      // Where only boundaries hear from above, rows may come before the first one.
+      boundary_(BoundaryRule::parse(settings.boundary, "backbone", settings.boundary_symbols,
+                                    /*first_row=*/settings.upsample != "tail")),
       inner_(std::move(inner)),
       before_(std::make_shared<LayerStack>(settings.stack, settings.kinds_before(), generator)),
-      after_(std::make_shared<LayerStack>(settings.stack, settings.kinds_after(), generator)) {
+      after_(std::make_shared<LayerStack>(settings.stack, settings.kinds_after(), generator)),
+      positions_(*this, "positions", settings.stack.positions, settings.width(), generator) {
   const int64_t D = settings_.width(), I = inner_->width(), q = settings_.patch_queries;
   const auto weight = [&](int64_t out, int64_t in, double scale = 1) {
     return initial_weight(out, in, scale / std::sqrt(static_cast<double>(in)), generator);
@@ -47,28 +50,34 @@ Level::Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, 
                  .output = add_weight(*module, "output", weight(D, D, 0.5))};
   };
   register_module("before", before_);
-  pool_norm_ = add_weight(*this, "pool_norm", at::ones({D}));
+  if (settings_.pool != "padded") pool_norm_ = add_weight(*this, "pool_norm", at::ones({D}));
   if (settings_.pool == "cross") {
     seed_ = add_weight(*this, "seed", weight(q * D, D));
     pool_cross_ = add_cross("pool_cross");
     down_ = add_weight(*this, "down", weight(I, q * D));
-  } else {
+  } else if (settings_.pool != "padded") {
     down_ = add_weight(*this, "down", weight(I, D));
   }
   register_module("inner", inner_);
   if (settings_.upsample == "cross") {
     up_ = add_weight(*this, "up", weight(q * D, I));
     up_cross_ = add_cross("up_cross");
-  } else {
+  } else if (settings_.upsample != "tail") {
     up_ = add_weight(*this, "up", weight(D, I));
   }
   register_module("after", after_);
-  norm_ = add_weight(*this, "norm", at::ones({D}));
+  // "layer" stands for RMSNorm here, as in the models that were trained before there was a choice.
+  const NormKind norm = norm_kind(settings_.stack.norm);
+  norm_ = add_norm(*this, "norm", D, norm == NormKind::kLayer ? NormKind::kRms : norm, settings_.stack.norm_epsilon);
 }
 
 at::Tensor Level::pool(const at::Tensor& h_ND, const Patches& patches, at::ScalarType type) const {
   const auto num_patches = static_cast<int64_t>(patches.boundary_row.size());
   const double epsilon = settings_.stack.norm_epsilon;
+  if (settings_.pool == "padded") {
+    const at::Tensor last_KD = nn::gather_rows(h_ND, index_tensor(patches.boundary_row, h_ND.device()));
+    return at::constant_pad_nd(last_KD, {inner_->width() - settings_.width(), 0});
+  }
   if (settings_.pool == "last") {
     const at::Tensor last_KD = nn::gather_rows(h_ND, index_tensor(patches.boundary_row, h_ND.device()));
     return nn::linear(nn::rms_norm(last_KD, pool_norm_, epsilon, type), down_);
@@ -109,10 +118,13 @@ at::Tensor Level::pool(const at::Tensor& h_ND, const Patches& patches, at::Scala
 
 at::Tensor Level::upsample(const at::Tensor& h_ND, const at::Tensor& z_KI, const Patches& patches,
                            at::ScalarType type) const {
-  if (settings_.upsample == "repeat" || settings_.upsample == "boundary") {
-    const at::Tensor up_KD = nn::linear(z_KI, up_).to(h_ND.scalar_type());
+  if (settings_.upsample != "cross") {
+    const at::Tensor up_KD =
+        settings_.upsample == "tail"
+            ? z_KI.narrow(1, z_KI.size(1) - settings_.width(), settings_.width()).to(h_ND.scalar_type()).contiguous()
+            : nn::linear(z_KI, up_).to(h_ND.scalar_type());
     std::vector<int64_t> source = patches.newest;
-    if (settings_.upsample == "boundary") {
+    if (settings_.upsample != "repeat") {
       std::fill(source.begin(), source.end(), int64_t{-1});
       for (size_t k = 0; k < patches.boundary_row.size(); ++k)
         source[patches.boundary_row[k]] = static_cast<int64_t>(k);
@@ -140,12 +152,14 @@ at::Tensor Level::forward(const at::Tensor& x_ND, const Rows& rows, const Forwar
   const at::ScalarType type = x_ND.scalar_type() == at::kDouble ? at::kDouble : options.compute_type;
   const Patches patches = find_patches(boundary_, rows);
   if (options.notes != nullptr) options.notes->levels.push_back(patches.notes(rows));
-  const at::Tensor h_ND = before_->forward(x_ND, rows.sequences, options).sum();
-  const at::Tensor patches_KI = pool(h_ND, patches, type);
-  const at::Tensor z_KI = inner_->forward(patches_KI.to(x_ND.scalar_type()), patches.inner, options);
-  const at::Tensor v_ND = upsample(h_ND, z_KI, patches, type);
-  return after_->forward(v_ND, rows.sequences, options)
-      .normed({.gain_D = norm_, .shift_D = {}, .epsilon = settings_.stack.norm_epsilon}, type);
+  const at::Tensor h_ND = before_->forward(positions_.add(x_ND, rows.sequences), rows.sequences, options).sum();
+  at::Tensor v_ND = h_ND;
+  if (!patches.boundary_row.empty()) {
+    const at::Tensor patches_KI = pool(h_ND, patches, type);
+    const at::Tensor z_KI = inner_->forward(patches_KI.to(x_ND.scalar_type()), patches.inner, options);
+    v_ND = upsample(h_ND, z_KI, patches, type);
+  }
+  return after_->forward(v_ND, rows.sequences, options).normed(norm_, type);
 }
 
 BackboneState Level::start() const {
@@ -155,12 +169,13 @@ BackboneState Level::start() const {
   return state;
 }
 
-// open_patch holds: for last the newest row, for mean the sum, for max the maximum, for cross all rows one by one.
+// open_patch holds: for last and padded the newest row, for mean the sum, for max the maximum, for cross all rows one
+// by one.
 void Level::open_row(BackboneState& state, const float* h_D) const {
   const auto width = static_cast<size_t>(settings_.width());
   if (settings_.pool == "cross") {
     state.open_patch.insert(state.open_patch.end(), h_D, h_D + width);
-  } else if (state.open_rows == 0 || settings_.pool == "last") {
+  } else if (state.open_rows == 0 || settings_.pool == "last" || settings_.pool == "padded") {
     state.open_patch.assign(h_D, h_D + width);
   } else if (settings_.pool == "max") {
     for (size_t i = 0; i < width; ++i) state.open_patch[i] = std::max(state.open_patch[i], h_D[i]);
@@ -173,6 +188,11 @@ void Level::open_row(BackboneState& state, const float* h_D) const {
 void Level::pool_open_patch(const BackboneState& state, float* pooled_I) const {
   const int64_t D = settings_.width(), I = inner_->width(), q = settings_.patch_queries;
   const double epsilon = settings_.stack.norm_epsilon;
+  if (settings_.pool == "padded") {
+    std::fill_n(pooled_I, I - D, 0.0F);
+    std::copy_n(state.open_patch.begin(), D, pooled_I + (I - D));
+    return;
+  }
   std::vector<float> pooled(state.open_patch.begin(), state.open_patch.begin() + D);
   if (settings_.pool == "cross") {
     for (int64_t row = 1; row < state.open_rows; ++row) nn::add_rows(pooled.data(), &state.open_patch[row * D], D);
@@ -202,7 +222,7 @@ void Level::pool_open_patch(const BackboneState& state, float* pooled_I) const {
 
 void Level::apply_above(const BackboneState& state, bool at_boundary, float* h_D) const {
   const int64_t D = settings_.width(), q = settings_.patch_queries;
-  if (settings_.upsample == "boundary" && !at_boundary) return;
+  if ((settings_.upsample == "boundary" || settings_.upsample == "tail") && !at_boundary) return;
   if (settings_.upsample != "cross") {
     nn::add_rows(h_D, state.above.data(), D);
     return;
@@ -219,6 +239,9 @@ void Level::apply_above(const BackboneState& state, bool at_boundary, float* h_D
 void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState*> states) {
   const auto count = static_cast<int64_t>(rows.stream.size());
   const int64_t D = settings_.width(), I = inner_->width(), q = settings_.patch_queries;
+  std::vector<int64_t> position(states.size());
+  for (size_t s = 0; s < states.size(); ++s) position[s] = states[s]->rows;
+  for (int64_t r = 0; r < count; ++r) positions_.add_row(x_RD + r * D, position[rows.stream[r]]++);
   before_->advance(x_RD, rows, states, 0);
 
   // Close patches in the order of the rows; the inner backbone then reads all of them at once.
@@ -254,7 +277,11 @@ void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState
   const bool cross = settings_.upsample == "cross";
   const int64_t up_width = cross ? q * D : D;
   std::vector<float> up(num_patches * up_width);
-  if (num_patches > 0) nn::multiply_rows(inner_x.data(), up_.data_ptr<float>(), up.data(), num_patches, I, up_width);
+  if (settings_.upsample == "tail") {
+    for (int64_t k = 0; k < num_patches; ++k) std::copy_n(inner_x.data() + (k + 1) * I - D, D, up.data() + k * D);
+  } else if (num_patches > 0) {
+    nn::multiply_rows(inner_x.data(), up_.data_ptr<float>(), up.data(), num_patches, I, up_width);
+  }
   if (cross && num_patches > 0) {
     std::vector<float> normed(up.size()), kv(2 * up.size());
     nn::rms_norm_rows(up.data(), up_cross_.key_norm.data_ptr<float>(), normed.data(), num_patches * q, D,
@@ -275,14 +302,16 @@ void Level::advance(float* x_RD, const StreamRows& rows, std::span<BackboneState
     apply_above(state, at_boundary, x_RD + r * D);
   }
   after_->advance(x_RD, rows, states, static_cast<size_t>(before_->layers()));
-  nn::rms_norm_rows(x_RD, norm_.data_ptr<float>(), x_RD, count, D, settings_.stack.norm_epsilon);
+  norm_.rows(x_RD, x_RD, count);
 }
 
 BackboneCost Level::cost(const Rows& rows) const {
   const Patches patches = find_patches(boundary_, rows);
   const auto num_rows = static_cast<double>(rows.count()), num_patches = static_cast<double>(patches.inner.count());
   const auto queries = static_cast<double>(settings_.patch_queries);
-  const auto size = [](const at::Tensor& weight) { return static_cast<double>(weight.numel()); };
+  const auto size = [](const at::Tensor& weight) {
+    return weight.defined() ? static_cast<double>(weight.numel()) : 0.0;
+  };
   BackboneCost cost = inner_->cost(patches.inner);
   cost.multiplications += before_->cost(rows.sequences) + after_->cost(rows.sequences);
   cost.multiplications += num_patches * (size(down_) + size(up_));

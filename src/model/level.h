@@ -7,8 +7,8 @@ namespace verbatim {
 
 // A backbone that compresses: layers before, boundaries, pooling of each patch into one vector, an inner backbone over
 // the patches, upsampling to the rows that follow each boundary, layers after. Vectors in, vectors out, causal: a row
-// sees patches that ended at or before it. SpaceByte, MEGABYTE and BLT are settings of it; a Level inside a Level
-// nests.
+// sees patches that ended at or before it. SpaceByte and BLT are settings of it (MEGABYTE: megabyte.h); a Level inside
+// a Level nests.
 class Level final : public Backbone {
  public:
   Level(const BackboneSettings& settings, std::shared_ptr<Backbone> inner, at::Generator& generator);
@@ -37,10 +37,11 @@ class Level final : public Backbone {
   std::shared_ptr<Backbone> inner_;
   std::shared_ptr<LayerStack> before_;
   std::shared_ptr<LayerStack> after_;
-  at::Tensor norm_;       // [D] closing norm
-  at::Tensor pool_norm_;  // [D] before the projection to the inner width
+  PositionTable positions_;
+  Norm norm_;             // closing
+  at::Tensor pool_norm_;  // [D] before the projection to the inner width; undefined with pool "padded"
   at::Tensor down_;       // [I, D] or [I, q D]
-  at::Tensor up_;         // [D, I] or [q D, I]
+  at::Tensor up_;         // [D, I] or [q D, I]; undefined with upsample "tail"
   struct Cross {
     at::Tensor query_norm, key_norm, query, key_value, output;
   };

@@ -13,17 +13,19 @@ namespace verbatim {
 
 void SoftmaxSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("tied", tied, {.help = "share the encoder's table instead of weights of its own"});
+  visitor.setting("bias", bias, {.help = "add a learned amount to the score of each symbol"});
 }
 
 SoftmaxDecoder::SoftmaxDecoder(Options options, int64_t width, const at::Tensor& table, at::Generator& generator)
     : options_(std::move(options)), weight_VD_(table) {
+  if (options_.bias) bias_V_ = register_parameter("bias", at::zeros({options_.symbols}));
   if (weight_VD_.defined()) return;
   auto head = register_module("head", std::make_shared<torch::nn::Module>("head"));
   weight_VD_ = head->register_parameter(
       "weight", initial_weight(options_.symbols, width, 1 / std::sqrt(static_cast<double>(width)), generator));
 }
 
-at::Tensor SoftmaxDecoder::logits(const at::Tensor& h_ND) const { return nn::linear(h_ND, weight_VD_); }
+at::Tensor SoftmaxDecoder::logits(const at::Tensor& h_ND) const { return nn::linear(h_ND, weight_VD_, bias_V_); }
 
 at::Tensor SoftmaxDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch) {
   const at::Tensor targets_N =
@@ -35,6 +37,7 @@ std::vector<float> SoftmaxDecoder::scores(std::span<const float> h_D) {
   std::vector<float> scores(static_cast<size_t>(options_.symbols));
   nn::multiply_rows(h_D.data(), weight_VD_.data_ptr<float>(), scores.data(), 1, static_cast<int64_t>(h_D.size()),
                     options_.symbols);
+  if (bias_V_.defined()) nn::add_rows(scores.data(), bias_V_.data_ptr<float>(), options_.symbols);
   return scores;
 }
 

@@ -7,6 +7,7 @@ namespace verbatim {
 
 struct SoftmaxSettings : Settings {
   bool tied = false;  // share the encoder's table
+  bool bias = false;  // each symbol has one
   void visit(SettingsVisitor& visitor) override;
 };
 
@@ -18,6 +19,7 @@ class SoftmaxDecoder final : public TextDecoder {
     int64_t end_id = 256;        // -1: none
     std::vector<int32_t> never;  // symbols that are never chosen: control ids and start symbols
     Likelihood likelihood = Likelihood::kExact;
+    bool bias = false;
   };
   // `table` [V, D] is shared when defined (a tied decoder), else own weights are drawn.
   SoftmaxDecoder(Options options, int64_t width, const at::Tensor& table, at::Generator& generator);
@@ -33,6 +35,7 @@ class SoftmaxDecoder final : public TextDecoder {
  private:
   Options options_;
   at::Tensor weight_VD_;
+  at::Tensor bias_V_;  // undefined: none
 };
 
 }  // namespace verbatim

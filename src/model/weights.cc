@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "base/error.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
 
@@ -27,24 +28,44 @@ at::Tensor initial_uniform(at::IntArrayRef shape, double low, double high, at::G
   return at::empty(shape, at::kFloat).uniform_(low, high, generator);
 }
 
+NormKind norm_kind(std::string_view name) {
+  if (name == "layer") return NormKind::kLayer;
+  if (name == "layer_unshifted") return NormKind::kLayerUnshifted;
+  if (name == "deviation") return NormKind::kDeviation;
+  VERBATIM_ASSERT(name == "rms", "norm \"{}\"", name);
+  return NormKind::kRms;
+}
+
 at::Tensor Norm::operator()(const at::Tensor& x_ND, at::ScalarType type) const {
-  if (!shift_D.defined()) return nn::rms_norm(x_ND, gain_D, epsilon, type);
+  switch (kind) {
+    case NormKind::kRms:
+      return nn::rms_norm(x_ND, gain_D, epsilon, type);
+    case NormKind::kDeviation:
+      return (x_ND * (x_ND.var(1, /*unbiased=*/false, /*keepdim=*/true) + epsilon).rsqrt() * gain_D).to(type);
+    case NormKind::kLayer:
+    case NormKind::kLayerUnshifted:
+      break;
+  }
   return at::layer_norm(x_ND, {x_ND.size(1)}, gain_D, shift_D, epsilon).to(type);
 }
 
 std::pair<at::Tensor, at::Tensor> Norm::add(const at::Tensor& x_ND, const at::Tensor& delta_ND,
                                             at::ScalarType type) const {
-  if (!shift_D.defined()) return nn::add_rms_norm(x_ND, delta_ND, gain_D, epsilon, type);
+  if (kind == NormKind::kRms) return nn::add_rms_norm(x_ND, delta_ND, gain_D, epsilon, type);
   const at::Tensor sum_ND = x_ND + delta_ND.to(x_ND.scalar_type());
   return {sum_ND, (*this)(sum_ND, type)};
 }
 
 void Norm::rows(const float* x_RD, float* y_RD, int64_t count) const {
   const int64_t width = gain_D.numel();
-  if (!shift_D.defined()) {
-    nn::rms_norm_rows(x_RD, gain_D.data_ptr<float>(), y_RD, count, width, epsilon);
+  const float* gain = gain_D.data_ptr<float>();
+  if (kind == NormKind::kRms) {
+    nn::rms_norm_rows(x_RD, gain, y_RD, count, width, epsilon);
+  } else if (kind == NormKind::kDeviation) {
+    nn::deviation_norm_rows(x_RD, gain, y_RD, count, width, epsilon);
   } else {
-    nn::layer_norm_rows(x_RD, gain_D.data_ptr<float>(), shift_D.data_ptr<float>(), y_RD, count, width, epsilon);
+    nn::layer_norm_rows(x_RD, gain, shift_D.defined() ? shift_D.data_ptr<float>() : nullptr, y_RD, count, width,
+                        epsilon);
   }
 }
 
@@ -82,10 +103,10 @@ LinearWeights add_linear(torch::nn::Module& owner, const std::string& name, at::
   return linear;
 }
 
-Norm add_norm(torch::nn::Module& owner, const std::string& name, int64_t width, bool has_shift, double epsilon) {
+Norm add_norm(torch::nn::Module& owner, const std::string& name, int64_t width, NormKind kind, double epsilon) {
   const LinearWeights registered =
-      add_linear(owner, name, at::ones({width}), has_shift ? at::zeros({width}) : at::Tensor());
-  return {.gain_D = registered.weight_ED, .shift_D = registered.bias_E, .epsilon = epsilon};
+      add_linear(owner, name, at::ones({width}), kind == NormKind::kLayer ? at::zeros({width}) : at::Tensor());
+  return {.gain_D = registered.weight_ED, .shift_D = registered.bias_E, .epsilon = epsilon, .kind = kind};
 }
 
 }  // namespace verbatim

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace verbatim {
@@ -26,11 +27,20 @@ class ShapesOnly {
 // Uniform in [low, high).
 [[nodiscard]] at::Tensor initial_uniform(at::IntArrayRef shape, double low, double high, at::Generator& generator);
 
-// RMSNorm, or LayerNorm when there is a shift.
+enum class NormKind {
+  kRms,             // x / root mean square
+  kLayer,           // LayerNorm: (x - mean) / deviation, times a gain, plus a shift
+  kLayerUnshifted,  // the same without the shift
+  kDeviation,       // x / deviation: the mean is not taken away (SpaceByte's "RMSNorm")
+};
+// "rms", "layer", "layer_unshifted", "deviation", as in the settings.
+[[nodiscard]] NormKind norm_kind(std::string_view name);
+
 struct Norm {
   at::Tensor gain_D;
-  at::Tensor shift_D;  // undefined: RMSNorm
+  at::Tensor shift_D;  // kLayer only
   double epsilon = 1e-5;
+  NormKind kind = NormKind::kRms;
 
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x_ND, at::ScalarType type) const;
   // {x + delta, its norm}
@@ -63,7 +73,7 @@ struct Residual {
 // Registers a module `name` with a weight and, when defined, a bias.
 LinearWeights add_linear(torch::nn::Module& owner, const std::string& name, at::Tensor weight,
                          const at::Tensor& bias = {});
-// Registers a module `name` with a gain of ones and, if asked for, a shift of zeros.
-Norm add_norm(torch::nn::Module& owner, const std::string& name, int64_t width, bool has_shift, double epsilon);
+// Registers a module `name` with a gain of ones and, for kLayer, a shift of zeros.
+Norm add_norm(torch::nn::Module& owner, const std::string& name, int64_t width, NormKind kind, double epsilon);
 
 }  // namespace verbatim

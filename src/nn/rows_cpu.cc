@@ -105,26 +105,67 @@ void rms_norm_rows(const float* x_RD, const float* gain_D, float* y_RD, int64_t 
   }
 }
 
+namespace {
+
+struct Moments {
+  float mean, scale;  // scale: rsqrt(variance + epsilon)
+};
+
+Moments moments_of(const float* x, int64_t width, double epsilon) {
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < width; ++i) sum += static_cast<double>(x[i]);
+  const double mean = sum / static_cast<double>(width);
+  for (int64_t i = 0; i < width; ++i) {
+    const double difference = static_cast<double>(x[i]) - mean;
+    squares += difference * difference;
+  }
+  return {.mean = static_cast<float>(mean),
+          .scale = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + epsilon))};
+}
+
+}  // namespace
+
 void layer_norm_rows(const float* x_RD, const float* gain_D, const float* shift_D, float* y_RD, int64_t rows,
                      int64_t width, double epsilon) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* x = x_RD + r * width;
     float* y = y_RD + r * width;
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < width; ++i) sum += static_cast<double>(x[i]);
-    const double mean = sum / static_cast<double>(width);
+    const Moments moments = moments_of(x, width, epsilon);
     for (int64_t i = 0; i < width; ++i) {
-      const double difference = static_cast<double>(x[i]) - mean;
-      squares += difference * difference;
+      y[i] = (x[i] - moments.mean) * moments.scale * gain_D[i] + (shift_D == nullptr ? 0.0F : shift_D[i]);
     }
-    const auto scale = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + epsilon));
-    for (int64_t i = 0; i < width; ++i) y[i] = (x[i] - static_cast<float>(mean)) * scale * gain_D[i] + shift_D[i];
+  }
+}
+
+void deviation_norm_rows(const float* x_RD, const float* gain_D, float* y_RD, int64_t rows, int64_t width,
+                         double epsilon) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* x = x_RD + r * width;
+    float* y = y_RD + r * width;
+    const float scale = moments_of(x, width, epsilon).scale;
+    for (int64_t i = 0; i < width; ++i) y[i] = x[i] * scale * gain_D[i];
   }
 }
 
 void gelu_rows(float* x, int64_t count) {
   constexpr float kInverseRoot2 = 0.70710678F;
   for (int64_t i = 0; i < count; ++i) x[i] *= 0.5F * (1 + std::erf(x[i] * kInverseRoot2));
+}
+
+void gelu_tanh_rows(float* x, int64_t count) {
+  constexpr float kRootOf2OverPi = 0.79788456F;
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = x[i];
+    x[i] = 0.5F * value * (1 + std::tanh(kRootOf2OverPi * (value + 0.044715F * value * value * value)));
+  }
+}
+
+void relu_rows(float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = std::max(x[i], 0.0F);
+}
+
+void silu_rows(float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] /= 1.0F + std::exp(-x[i]);
 }
 
 void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hidden) {

@@ -16,12 +16,24 @@ void multiply_rows(const float* x_RD, const float* weight_ED, float* y_RE, int64
 // y = x * rsqrt(mean(x^2) + epsilon) * gain, row by row. x and y may be the same.
 void rms_norm_rows(const float* x_RD, const float* gain_D, float* y_RD, int64_t rows, int64_t width, double epsilon);
 
-// y = (x - mean) * rsqrt(variance + epsilon) * gain + shift, row by row. x and y may be the same.
+// y = (x - mean) * rsqrt(variance + epsilon) * gain + shift, row by row; a null shift adds nothing. x and y may be the
+// same.
 void layer_norm_rows(const float* x_RD, const float* gain_D, const float* shift_D, float* y_RD, int64_t rows,
                      int64_t width, double epsilon);
 
+// y = x * rsqrt(variance + epsilon) * gain, row by row: the mean takes part in the variance only. x and y may be the
+// same.
+void deviation_norm_rows(const float* x_RD, const float* gain_D, float* y_RD, int64_t rows, int64_t width,
+                         double epsilon);
+
 // x * Phi(x) in place, Phi the normal distribution (GELU with erf).
 void gelu_rows(float* x, int64_t count);
+// The same with Phi(x) taken as (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+void gelu_tanh_rows(float* x, int64_t count);
+// max(x, 0) in place.
+void relu_rows(float* x, int64_t count);
+// x * sigmoid(x) in place.
+void silu_rows(float* x, int64_t count);
 
 // silu(gate) * up: gate_up [R, 2F] to y [R, F].
 void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hidden);

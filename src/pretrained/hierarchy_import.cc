@@ -1,18 +1,17 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <torch/torch.h>
-
-#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "corpus/staging_folder.h"
 #include "model/model_folder.h"
-#include "model/tensor_io.h"
 #include "model/weights.h"
 #include "pretrained/checkpoint_weights.h"
+#include "pretrained/grouped_checkpoints.h"
 #include "pretrained/hierarchy_checkpoint.h"
 #include "pretrained/new_folder.h"
+#include "pretrained/rotary_pairs.h"
+#include "pretrained/tensors_taken.h"
 
 namespace verbatim {
 
@@ -21,59 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint64_t kMostConfigBytes = 1 << 24;
-
-// Takes the tensors of a checkpoint one by one, under the names of the reference.
-class TensorsTaken {
- public:
-  explicit TensorsTaken(const CheckpointWeights& weights) : weights_(weights) {}
-
-  [[nodiscard]] bool contains(const std::string& name) const { return weights_.tensors().contains(name); }
-
-  at::Tensor take(const std::string& name, at::IntArrayRef shape) {
-    const auto found = weights_.tensors().find(name);
-    if (found == weights_.tensors().end()) {
-      throw_input("{}: tensor \"{}\" is missing, which config.json asks for", weights_.file(), name);
-    }
-    if (found->second.shape != shape.vec()) {
-      throw_input("{}: tensor \"{}\" has shape [{}], config.json asks for [{}]", weights_.file(), name,
-                  fmt::join(found->second.shape, ", "), fmt::join(shape.vec(), ", "));
-    }
-    used_.insert(name);
-    return tensor_from_view(found->second, name);
-  }
-
-  void refuse_others(const std::set<std::string>& may_be_there) const {
-    for (const auto& [name, view] : weights_.tensors()) {
-      if (!used_.contains(name) && !may_be_there.contains(name)) {
-        throw_input("{}: tensor \"{}\" has no place in a model of this config.json", weights_.file(), name);
-      }
-    }
-  }
-
- private:
-  const CheckpointWeights& weights_;
-  std::set<std::string> used_;
-};
-
-bool take_prefix(std::string& name, std::string_view prefix) {
-  if (!name.starts_with(prefix)) return false;
-  name.erase(0, prefix.size());
-  return true;
-}
-
-// Queries or keys [H d, D] whose pairs are (i, i + R/2) of the first R columns of a head, into the order of the
-// backbone: pairs (i, i + d/2), the first R/2 of them turning.
-at::Tensor reorder_pairs(const at::Tensor& rows, int64_t heads, int64_t turning) {
-  const int64_t d = rows.size(0) / heads, half = d / 2;
-  if (turning == 0 || turning == d) return rows;
-  std::vector<int64_t> order(static_cast<size_t>(d));
-  int64_t still = turning;
-  for (int64_t i = 0; i < half; ++i) {
-    order[i] = i < turning / 2 ? i : still++;
-    order[half + i] = i < turning / 2 ? turning / 2 + i : still++;
-  }
-  return rows.reshape({heads, d, rows.size(1)}).index_select(1, torch::tensor(order)).reshape(rows.sizes());
-}
 
 const BackboneSettings& settings_at(const BackboneSettings& outermost, size_t depth) {
   const BackboneSettings* here = &outermost;
@@ -91,7 +37,7 @@ at::Tensor layer_value(TensorsTaken& tensors, const std::string& prefix, std::st
     const at::Tensor all = tensors.take(prefix + "mixer.Wqkv.weight", {3 * shape[0], shape[1]});
     const int64_t which = name.starts_with("q_") ? 0 : name.starts_with("k_") ? 1 : 2;
     const at::Tensor rows = all.narrow(0, which * shape[0], shape[0]);
-    return which == 2 ? rows : reorder_pairs(rows, stack.heads, stack.rotary_width);
+    return which == 2 ? rows : partial_to_halves(rows, stack.heads, stack.rotary_width);
   }
   if (name == "mlp.down_proj.weight") return tensors.take(prefix + "mlp.fc2.weight", shape);
   if (take_prefix(name, "mlp.")) {  // the gate is the second half
@@ -110,8 +56,7 @@ at::Tensor hnet_value(TensorsTaken& tensors, std::string name, const ModelSettin
   for (; take_prefix(name, "inner."); ++depth) prefix += "main_network.";
   const BackboneSettings& here = settings_at(settings.backbone, depth);
   const auto layer = [&](const std::string& stack) {
-    const std::string number = name.substr(0, name.find('.') + 1);
-    take_prefix(name, number);
+    const std::string number = take_number(name);
     return layer_value(tensors, prefix + stack + ".layers." + number, name, here.stack, shape, /*is_hnet=*/true);
   };
   if (!here.is_level()) {
@@ -137,9 +82,39 @@ at::Tensor mamba_value(TensorsTaken& tensors, std::string name, const ModelSetti
   if (name == "decoder.head.weight") return tensors.take("lm_head.weight", shape);
   if (name == "backbone.norm.weight") return tensors.take("backbone.norm_f.weight", shape);
   take_prefix(name, "backbone.layers.");
-  const std::string number = name.substr(0, name.find('.') + 1);
-  take_prefix(name, number);
+  const std::string number = take_number(name);
   return layer_value(tensors, "backbone.layers." + number, name, settings.backbone.stack, shape, /*is_hnet=*/false);
+}
+
+at::Tensor value_of(HierarchyKind kind, TensorsTaken& tensors, const std::string& name, const ModelSettings& settings,
+                    at::IntArrayRef shape) {
+  switch (kind) {
+    case HierarchyKind::kHnet:
+      return hnet_value(tensors, name, settings, shape);
+    case HierarchyKind::kSpaceByte:
+      return spacebyte_value(tensors, name, settings, shape);
+    case HierarchyKind::kMegabyte:
+      return megabyte_value(tensors, name, settings, shape);
+    case HierarchyKind::kMamba:
+    case HierarchyKind::kNone:
+      break;
+  }
+  return mamba_value(tensors, name, settings, shape);
+}
+
+std::string architecture_of(HierarchyKind kind, const ModelSettings& settings) {
+  switch (kind) {
+    case HierarchyKind::kHnet:
+      return "H-Net";
+    case HierarchyKind::kSpaceByte:
+      return settings.backbone.kind == "grouped" ? "MegaByte of SpaceByte" : "SpaceByte";
+    case HierarchyKind::kMegabyte:
+      return "MEGABYTE";
+    case HierarchyKind::kMamba:
+    case HierarchyKind::kNone:
+      break;
+  }
+  return settings.backbone.pattern.find_first_of("mM") != std::string::npos ? "Mamba-2" : "Mamba-1";
 }
 
 std::string card_of(const HierarchyImport& import, const fs::path& source) {
@@ -156,19 +131,17 @@ std::string card_of(const HierarchyImport& import, const fs::path& source) {
 HierarchyImport read_hierarchy(const fs::path& source) {
   const fs::path config_file = source / "config.json";
   const std::string json = read_file(config_file, kMostConfigBytes);
-  const bool is_hnet = hierarchy_kind(std::string_view(json)) == HierarchyKind::kHnet;
+  const HierarchyKind kind = hierarchy_kind(std::string_view(json));
   std::string tokenizer;
   if (fs::is_regular_file(source / "tokenizer.json")) tokenizer = fs::absolute(source / "tokenizer.json").string();
-  const std::shared_ptr<ModelSettings> settings =
-      is_hnet ? hnet_settings(json, config_file.string()) : mamba_settings(json, config_file.string(), tokenizer);
+  const auto settings_of = [&] { return hierarchy_settings(kind, json, config_file.string(), tokenizer); };
+  const std::shared_ptr<ModelSettings> settings = settings_of();
   const CheckpointWeights weights = CheckpointWeights::open(source);
   // Shapes are compared before anything of their size is allocated.
   HierarchyImport import;
   {
     const ShapesOnly shapes_only;
-    auto shapes =
-        is_hnet ? hnet_settings(json, config_file.string()) : mamba_settings(json, config_file.string(), tokenizer);
-    const std::shared_ptr<LanguageModel> model = LanguageModel::create(shapes, 0, source);
+    const std::shared_ptr<LanguageModel> model = LanguageModel::create(settings_of(), 0, source);
     uint64_t expected = 0, stored = 0;
     for (const at::Tensor& parameter : model->parameters()) expected += static_cast<uint64_t>(parameter.numel());
     for (const auto& [name, view] : weights.tensors()) stored += view.bytes.size() / 2;
@@ -178,18 +151,16 @@ HierarchyImport read_hierarchy(const fs::path& source) {
     }
   }
   import.model = LanguageModel::create(settings, /*seed=*/0, source);
-  import.architecture = is_hnet                                                               ? "H-Net"
-                        : settings->backbone.pattern.find_first_of("mM") != std::string::npos ? "Mamba-2"
-                                                                                              : "Mamba-1";
+  import.architecture = architecture_of(kind, *settings);
   import.stored_types = weights.stored_types();
   torch::NoGradGuard no_grad;
   TensorsTaken tensors(weights);
   for (auto& parameter : import.model->named_parameters()) {
     const at::IntArrayRef shape = parameter.value().sizes();
-    parameter.value().copy_(is_hnet ? hnet_value(tensors, parameter.key(), *settings, shape)
-                                    : mamba_value(tensors, parameter.key(), *settings, shape));
+    parameter.value().copy_(value_of(kind, tensors, parameter.key(), *settings, shape));
   }
-  tensors.refuse_others({"lm_head.weight"});  // stored once more where it is tied
+  // The head is stored once more where it is tied.
+  tensors.refuse_others({"lm_head.weight", "logits.logits_linear.weight"});
   import.model->eval();
   return import;
 }

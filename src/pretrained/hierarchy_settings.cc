@@ -8,6 +8,7 @@
 #include "families/byte/byte_encoder.h"
 #include "families/token/token_encoder.h"
 #include "model/softmax_decoder.h"
+#include "pretrained/grouped_checkpoints.h"
 #include "pretrained/hierarchy_checkpoint.h"
 #include "pretrained/json_members.h"
 
@@ -203,6 +204,12 @@ HierarchyKind hierarchy_kind(std::string_view json) {
   const Json config = Json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return HierarchyKind::kNone;
   if (config.contains("arch_layout")) return HierarchyKind::kHnet;
+  if (config.contains("d_local") && (config.contains("patch_method") || config.contains("patch_size"))) {
+    return HierarchyKind::kSpaceByte;
+  }
+  if (config.contains("num_tokens") && config.contains("dim") && config.contains("max_seq_len")) {
+    return HierarchyKind::kMegabyte;
+  }
   const bool converted = config.contains("model_type") && config["model_type"].is_string() &&
                          config["model_type"].get<std::string>().starts_with("mamba");
   if (converted || (config.contains("d_model") && config.contains("n_layer"))) return HierarchyKind::kMamba;
@@ -215,17 +222,29 @@ HierarchyKind hierarchy_kind(const fs::path& source) {
   return hierarchy_kind(std::string_view(read_file(config, kMostConfigBytes)));
 }
 
-std::shared_ptr<ModelSettings> hierarchy_settings(const fs::path& config) {
-  const std::string json = read_file(config, kMostConfigBytes);
-  switch (hierarchy_kind(std::string_view(json))) {
+std::shared_ptr<ModelSettings> hierarchy_settings(HierarchyKind kind, std::string_view json, std::string_view where,
+                                                  const std::string& tokenizer) {
+  switch (kind) {
     case HierarchyKind::kHnet:
-      return hnet_settings(json, config.string());
+      return hnet_settings(json, where);
     case HierarchyKind::kMamba:
-      return mamba_settings(json, config.string(), "");
+      return mamba_settings(json, where, tokenizer);
+    case HierarchyKind::kSpaceByte:
+      return spacebyte_settings(json, where);
+    case HierarchyKind::kMegabyte:
+      return megabyte_settings(json, where);
     case HierarchyKind::kNone:
       break;
   }
-  throw_input("{}: neither an H-Net (arch_layout) nor a Mamba configuration (d_model, n_layer)", config.string());
+  throw_input(
+      "{}: none of the configurations known here: H-Net (arch_layout), Mamba (d_model, n_layer), SpaceByte (d_local, "
+      "patch_method or patch_size), MEGABYTE (num_tokens, dim, max_seq_len)",
+      where);
+}
+
+std::shared_ptr<ModelSettings> hierarchy_settings(const fs::path& config) {
+  const std::string json = read_file(config, kMostConfigBytes);
+  return hierarchy_settings(hierarchy_kind(std::string_view(json)), json, config.string(), "");
 }
 
 }  // namespace verbatim

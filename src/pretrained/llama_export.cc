@@ -53,6 +53,13 @@ ExportedTokenizer tokenizer_of(LanguageModel& model) {
         "the backbone is of kind \"{}\"; only models with a plain transformer can be exported in the Llama format",
         settings.backbone.kind);
   }
+  const auto* softmax = dynamic_cast<const SoftmaxSettings*>(settings.decoder.get());
+  if (!settings.backbone.stack.is_llama_shaped() || !settings.backbone.closing_norm ||
+      (softmax != nullptr && softmax->bias)) {
+    throw_input(
+        "the layers are not Llama's (rms norm, swiglu, rotary positions over whole heads, no biases, no learned "
+        "positions); only those can be exported in the Llama format");
+  }
   if (const auto* token = dynamic_cast<TokenEncoderSettings*>(settings.encoder.get())) {
     const Tokenizer& tokenizer = dynamic_cast<const TokenSegmenter&>(model.segmenter()).tokenizer();
     return {tokenizer.file_name(), tokenizer.file_bytes(), token->trained_rows};

@@ -18,6 +18,7 @@
 #include "model/tensor_io.h"
 #include "pretrained/json_members.h"
 #include "pretrained/new_folder.h"
+#include "pretrained/rotary_pairs.h"
 #include "words/word_counts.h"
 
 namespace verbatim {
@@ -62,21 +63,7 @@ std::string reference_name(std::string name, bool gated) {
   return name;
 }
 
-enum class Pairs { kToHalves, kToNeighbours };
-
-// Rows of queries and keys: the reference turns neighbours (2i, 2i + 1), the backbone halves (i, i + d/2).
-at::Tensor reorder_pairs(const at::Tensor& rows, int64_t heads, Pairs direction) {
-  const int64_t half = rows.size(0) / heads / 2;
-  std::vector<int64_t> from{heads}, shape = rows.sizes().vec();
-  if (direction == Pairs::kToHalves) {
-    from.insert(from.end(), {half, 2});
-  } else {
-    from.insert(from.end(), {2, half});
-  }
-  from.insert(from.end(), shape.begin() + 1, shape.end());
-  return rows.reshape(from).transpose(1, 2).reshape(shape).contiguous();
-}
-
+// The reference turns neighbours, see rotary_pairs.h.
 bool has_pairs(const std::string& name) {
   return name.find("q_proj") != std::string::npos || name.find("k_proj") != std::string::npos;
 }
@@ -315,7 +302,7 @@ TfreeImport read_tfree(const fs::path& source) {
       throw_input("{}: tensor \"{}\" has shape [{}], {} asks for [{}]", weights.string(), name,
                   fmt::join(found->second.shape, ", "), kModelConfig, fmt::join(parameter.value().sizes().vec(), ", "));
     }
-    if (has_pairs(parameter.key())) value = reorder_pairs(value, config.num_attention_heads, Pairs::kToHalves);
+    if (has_pairs(parameter.key())) value = neighbours_to_halves(value, config.num_attention_heads);
     parameter.value().copy_(value);
     used.insert(name);
     types.insert(found->second.dtype);
@@ -357,6 +344,13 @@ void export_tfree(LanguageModel& model, const fs::path& out) {
   if (stack.key_value_heads != stack.heads || stack.head_width * stack.heads != stack.width || stack.window != 0) {
     throw_input("grouped queries, heads of another width and attention windows have no place in the T-Free format");
   }
+  if ((stack.norm != "rms" && stack.norm != "layer") || (stack.mlp != "swiglu" && stack.mlp != "gelu") ||
+      (stack.mlp_bias && !stack.bias) || stack.query_key_norm || stack.token_shift || stack.positions != 0 ||
+      stack.rotary_theta == 0 || !settings.backbone.closing_norm) {
+    throw_input(
+        "the T-Free format knows the norms rms and layer, the MLPs swiglu and gelu, and rotary positions; settings of "
+        "the backbone beyond these have no place in it");
+  }
   TfreeCheckpointConfig config;
   config.vocab_size = encoder->vocabulary;
   config.hidden_size = stack.width;
@@ -388,7 +382,7 @@ void export_tfree(LanguageModel& model, const fs::path& out) {
     const std::string name = reference_name(parameter.key(), config.mlp_type == "swiglu");
     if (name.empty()) continue;
     at::Tensor value = parameter.value().detach();
-    if (has_pairs(parameter.key())) value = reorder_pairs(value, stack.heads, Pairs::kToNeighbours);
+    if (has_pairs(parameter.key())) value = halves_to_neighbours(value, stack.heads);
     bundle.add(name, value);
     names.push_back(name);
   }

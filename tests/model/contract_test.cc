@@ -30,6 +30,19 @@ std::string patch_model(const std::string& level,
          "[backbone.inner]\n" + inner;
 }
 
+// SpaceByte as published: learned positions, LayerNorm with a gain alone, padded rows in, the last columns out.
+constexpr const char* kSpaceByteModel =
+    "family = 'patch'\n[encoder]\nstart_id = 255\nend_id = 255\n[backbone]\nkind = 'level'\nwidth = 16\nheads = 2\n"
+    "window = 8\nhidden = 64\nboundary_symbols = [255]\npool = 'padded'\nupsample = 'tail'\n";
+std::string space_byte_model(const std::string& layers, int64_t rows) {
+  const std::string positions = fmt::format("{}positions = {}\n", layers, rows);
+  return kSpaceByteModel + positions +
+         "[backbone.inner]\nkind = 'transformer'\nwidth = 24\nlayers = 2\nheads = 2\nhidden = 96\n" +
+         "closing_norm = false\n" + positions;
+}
+
+constexpr int64_t kLongTest = 1 << 15;  // rows of the longest text below, and more
+
 struct Entry {
   const char* name;
   std::string settings;  // behind [model]
@@ -82,6 +95,35 @@ const Entry kEntries[] = {
                  "kind = 'level'\nwidth = 24\nheads = 2\nboundary = 'sentence'\n"
                  "[backbone.inner.inner]\nkind = 'transformer'\nwidth = 32\nlayers = 1\nheads = 4\n")},
     {"patch_learned", patch_model("boundary = 'learned'\n")},
+    {"space_byte",
+     space_byte_model("norm = 'layer_unshifted'\nmlp = 'relu'\nquery_key_norm = true\nrotary_theta = 0\n", kLongTest)},
+    {"space_byte_rotary_deviation",
+     space_byte_model("norm = 'deviation'\nmlp = 'gelu_tanh'\nquery_key_norm = true\n", 0)},
+    {"patch_padded_repeat", patch_model("pool = 'padded'\nmlp = 'silu'\n")},
+    {"patch_mean_tail", patch_model("pool = 'mean'\nupsample = 'tail'\ntoken_shift = true\nmlp_bias = true\n")},
+    {"byte_layer_norm_shift_positions",
+     std::string(kByteModel) +
+         fmt::format("layers = 2\nnorm = 'layer'\ntoken_shift = true\nquery_key_norm = true\npositions = {}\n"
+                     "[decoder]\nbias = true\n",
+                     kLongTest)},
+    {"grouped",
+     fmt::format("family = 'patch'\n[backbone]\nkind = 'grouped'\ngroup = 3\nwidth = 16\nlayers = 2\nheads = "
+                 "2\nrotary_theta = 0\npositions = {}\n[backbone.inner]\nkind = 'transformer'\nwidth = "
+                 "24\nlayers = 2\nheads = 2\nclosing_norm = false\n",
+                 kLongTest)},
+    {"grouped_rotary_nested",
+     "family = 'patch'\n[backbone]\nkind = 'grouped'\ngroup = 4\nwidth = 16\nlayers = 1\nheads = 2\n[backbone.inner]\n"
+     "kind = 'level'\nboundary = 'fixed:2'\nwidth = 24\nheads = 2\n[backbone.inner.inner]\nkind = 'transformer'\nwidth "
+     "= "
+     "24\nlayers = 1\nheads = 2\n"},
+    {"megabyte",
+     "family = 'patch'\n[backbone]\nkind = 'megabyte'\nwidths = [24, 16]\ndepths = [2, 2]\nlengths = [0, 4]\nheads = "
+     "2\n"},
+    {"megabyte_three_stages",
+     fmt::format(
+         "family = 'patch'\n[backbone]\nkind = 'megabyte'\nwidths = [32, 24, 16]\ndepths = [1, 1, 1]\nlengths = "
+         "[{}, 3, 2]\nheads = 2\nrotary_theta = 0\nabsolute_positions = true\n[decoder]\nbias = true\n",
+         kLongTest / 6 + 1)},
     {"patch_learned_mamba_hints",
      patch_model("boundary = 'learned'\npattern_before = 'm2'\npattern_after = 'm1T1'\nstate = 8\n"
                  "state_head_width = 8\nhints = 'sentence'\n",

@@ -39,6 +39,17 @@ const Entry kEntries[] = {
     {"mamba2",
      "[model]\nfamily='byte'\n[backbone]\nkind='pattern'\npattern='M1t1m1'\nwidth=8\nheads=2\nstate=4\n"
      "state_head_width=4\nstate_groups=2\n"},
+    {"space_byte",
+     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nwidth=8\nheads=2\nwindow=4\nnorm='layer_unshifted'\n"
+     "mlp='gelu_tanh'\nquery_key_norm=true\nrotary_theta=0\npositions=16\npool='padded'\nupsample='tail'\n"
+     "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\nnorm='deviation'\nmlp='silu'\npositions=8\n"
+     "closing_norm=false\n"},
+    {"grouped",
+     "[model]\nfamily='patch'\n[backbone]\nkind='grouped'\ngroup=3\nwidth=8\nlayers=1\nheads=2\npositions=24\n"
+     "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\nclosing_norm=false\n[decoder]\nbias=true\n"},
+    {"megabyte",
+     "[model]\nfamily='patch'\n[backbone]\nkind='megabyte'\nwidths=[12,8,8]\ndepths=[1,1,1]\nlengths=[8,2,2]\nheads=2\n"
+     "absolute_positions=true\n[decoder]\nbias=true\n"},
     {"learned",
      "[model]\nfamily='patch'\n[backbone]\nkind='level'\nboundary='learned'\nwidth=8\nheads=2\nhints='sentence'\n"
      "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\n",

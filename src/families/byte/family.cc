@@ -18,18 +18,22 @@ ModelParts make_byte_parts(ModelSettings& settings, at::Generator generator) {
   }
   if (bytes.start_id < 256 && bytes.start_id > 127 && bytes.start_id != bytes.end_id)
     never.push_back(static_cast<int32_t>(bytes.start_id));
-  auto decoder = std::make_shared<SoftmaxDecoder>(
-      SoftmaxDecoder::Options{
-          .symbols = bytes.table_rows(), .end_id = bytes.end_id, .never = never, .likelihood = Likelihood::kExact},
-      settings.backbone.width(), softmax.tied ? encoder->table() : at::Tensor(), generator);
+  auto decoder = std::make_shared<SoftmaxDecoder>(SoftmaxDecoder::Options{.symbols = bytes.table_rows(),
+                                                                          .end_id = bytes.end_id,
+                                                                          .never = never,
+                                                                          .likelihood = Likelihood::kExact,
+                                                                          .bias = softmax.bias},
+                                                  settings.backbone.width(),
+                                                  softmax.tied ? encoder->table() : at::Tensor(), generator);
   return {.encoder = encoder, .backbone = backbone, .decoder = decoder, .files = {}};
 }
 
 namespace {
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
-  if (settings.backbone.is_level()) {
-    throw_input("backbone.kind is \"level\"; family byte reads plain bytes: use family \"patch\" for a level");
+  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+    throw_input("backbone.kind is \"{}\"; family byte reads plain bytes: use family \"patch\" for it",
+                settings.backbone.kind);
   }
   return make_byte_parts(settings, std::move(generator));
 }

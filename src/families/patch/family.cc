@@ -9,10 +9,10 @@ namespace verbatim {
 namespace {
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
-  if (settings.backbone.kind != "level") {
+  if (!settings.backbone.is_level() && !settings.backbone.is_megabyte()) {
     throw_input(
-        "backbone.kind is \"{}\"; family patch groups bytes with a level: set backbone.kind = \"level\", or use family "
-        "\"byte\"",
+        "backbone.kind is \"{}\"; family patch groups bytes: set backbone.kind to \"level\", \"grouped\" or "
+        "\"megabyte\", or use family \"byte\"",
         settings.backbone.kind);
   }
   return make_byte_parts(settings, std::move(generator));

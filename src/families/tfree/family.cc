@@ -44,8 +44,9 @@ WordCounts find_words(const TfreeDecoderSettings& settings, const fs::path& fold
 }
 
 ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator generator) {
-  if (settings.backbone.is_level()) {
-    throw_input("backbone.kind is \"level\"; family tfree needs a stack of layers, for instance \"transformer\"");
+  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+    throw_input("backbone.kind is \"{}\"; family tfree needs a stack of layers, for instance \"transformer\"",
+                settings.backbone.kind);
   }
   const auto& encoder_settings = dynamic_cast<const TfreeEncoderSettings&>(*settings.encoder);
   auto& decoder_settings = dynamic_cast<TfreeDecoderSettings&>(*settings.decoder);

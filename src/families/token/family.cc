@@ -48,8 +48,9 @@ TokenSegmenter make_segmenter(const TokenEncoderSettings& settings, std::shared_
 }
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator) {
-  if (settings.backbone.is_level()) {
-    throw_input("backbone.kind is \"level\"; family token needs a stack of layers, for instance \"transformer\"");
+  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+    throw_input("backbone.kind is \"{}\"; family token needs a stack of layers, for instance \"transformer\"",
+                settings.backbone.kind);
   }
   auto& encoder_settings = dynamic_cast<TokenEncoderSettings&>(*settings.encoder);
   const std::shared_ptr<const Tokenizer> tokenizer = open_tokenizer(encoder_settings, folder);
@@ -66,6 +67,7 @@ ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at
       options.never.push_back(id);
   }
   const auto& softmax = dynamic_cast<SoftmaxSettings&>(*settings.decoder);
+  options.bias = softmax.bias;
   auto decoder = std::make_shared<SoftmaxDecoder>(options, settings.backbone.width(),
                                                   softmax.tied ? encoder->table() : at::Tensor(), generator);
   // The model folder carries the tokenizer itself; its settings name that copy.
