@@ -45,7 +45,8 @@ int run_bench_here_or_there(const std::vector<std::string>& arguments) {
 
 // Questions about known models are answered from shapes.
 int run_inspect_here_or_there(const std::vector<std::string>& arguments) {
-  return asks_what_if(arguments) ? run_command(what_if_command, arguments) : help_here_or_run_there("inspect", arguments);
+  return asks_what_if(arguments) ? run_command(what_if_command, arguments)
+                                 : help_here_or_run_there("inspect", arguments);
 }
 
 struct NameAndSummary {

@@ -228,8 +228,10 @@ CommandDefinition define_import(RunWith<ImportFlags> run) {
           "and the configurations beside it is a T-Free checkpoint and becomes a model of family tfree; its pickles "
           "are "
           "read as data, nothing in them is executed. A config.json with arch_layout beside one *.pt is an H-Net, one "
-          "with d_model and n_layer (or model_type mamba, mamba2) beside pytorch_model.bin or safetensors a Mamba; over "
-          "256 symbols they read bytes. One with d_local is a SpaceByte (patch_method) or its MegaByte (patch_size), one "
+          "with d_model and n_layer (or model_type mamba, mamba2) beside pytorch_model.bin or safetensors a Mamba; "
+          "over "
+          "256 symbols they read bytes. One with d_local is a SpaceByte (patch_method) or its MegaByte (patch_size), "
+          "one "
           "with num_tokens, dim and max_seq_len a MEGABYTE. What cannot be carried over is refused by "
           "name. The folder appears when everything is written, or not at all."};
   command.options.positional("SOURCE", flags->source,

@@ -29,9 +29,9 @@ struct StepReport {
   double flops = 0;             // floating point operations per second of matrix products
   double flops_share = 0;       // of the rate that the machine multiplies large matrices at; 0: not measured
   int64_t total_bytes = 0;
-  double seconds = 0;          // training time of the run so far
-  double progress = 0;         // 0 to 1
-  double bytes_per_patch = 0;  // text for each row of the innermost backbone
+  double seconds = 0;           // training time of the run so far
+  double progress = 0;          // 0 to 1
+  double bytes_per_patch = 0;   // text for each row of the innermost backbone
   std::string boundaries = {};  // what levels with learned boundaries do, for people; empty without
   int64_t peak_memory_bytes = 0;
 };
