@@ -164,6 +164,25 @@ TEST(selective_scan, fast_form_matches_plain) {
   }
 }
 
+// States that hardly fade: an error of the decay in its last digit would grow with every row.
+TEST(selective_scan, keeps_slow_states_over_thousands_of_rows) {
+  const Sequences sequences = of_lengths({4000});
+  Tensors inputs = scan_inputs(4000, 16, 4);
+  inputs[1] = at::full({4000, 16}, std::log(std::expm1(1e-4)), at::kDouble);
+  inputs[2] = at::log(at::tensor({1.0, 0.1, 1e-2, 1e-4}, at::kDouble)).expand({16, 4}).clone();
+  inputs[3] = inputs[3].abs();
+  expect_fast_matches_plain(scan_of(false, sequences), scan_of(true, sequences), inputs, types_with(at::kFloat, 6, {}),
+                            tolerance(at::kFloat));
+}
+
+TEST(selective_scan, forgets_at_once_where_steps_are_huge) {
+  const Sequences sequences = of_lengths({40});
+  Tensors inputs = scan_inputs(40, 16, 16);
+  inputs[1] = inputs[1] + at::arange(-60, 100, 4, at::kDouble).unsqueeze(1);
+  expect_fast_matches_plain(scan_of(false, sequences), scan_of(true, sequences), inputs, types_with(at::kFloat, 6, {}),
+                            tolerance(at::kFloat));
+}
+
 TEST(selective_scan, takes_steps_in_float32_beside_bfloat16) {
   const Sequences sequences = of_lengths({40, 3});
   expect_fast_matches_plain(scan_of(false, sequences), scan_of(true, sequences), scan_inputs(43, 20, 16),
@@ -247,6 +266,42 @@ TEST(state_space, fast_form_matches_plain) {
                            state_space_inputs(sequences.rows(), shape), types_with(type, 6, {2, 5}));
       }
     }
+  }
+}
+
+// The path of other devices, here on the CPU.
+Function chunks_of(const Sequences& sequences, const StateSpaceShape& shape) {
+  return [=](const Tensors& in) -> Tensors {
+    return {state_space_chunks(in[0], in[1], in[2], in[3], in[4], in[5], sequences, shape)};
+  };
+}
+
+TEST(state_space, form_in_chunks_matches_plain) {
+  for (const std::vector<int64_t>& lengths : kLengths) {
+    const Sequences sequences = of_lengths(lengths);
+    const StateSpaceShape shape{.heads = 4, .head_width = 5, .groups = 2, .state = 7};
+    SCOPED_TRACE(name_of(lengths));
+    const Function chunks = chunks_of(sequences, shape);
+    const Tensors inputs = state_space_inputs(sequences.rows(), shape);
+    if (sequences.rows() == 0) {
+      EXPECT_EQ(chunks(inputs)[0].sizes(), inputs[0].sizes());
+    } else {
+      expect_fast_matches_plain(chunks, state_space_of(true, sequences, shape), inputs, types_with(at::kDouble, 6, {}),
+                                1e-10);
+    }
+  }
+}
+
+TEST(state_space, keeps_slow_states_and_forgets_at_once) {
+  const Sequences sequences = of_lengths({500});
+  const StateSpaceShape shape{.heads = 2, .head_width = 16, .groups = 1, .state = 16};
+  Tensors inputs = state_space_inputs(500, shape);
+  inputs[1] = inputs[1] - 6;
+  inputs[1].slice(0, 0, 500, 50).fill_(40);  // whatever was before such a row is gone
+  inputs[2] = at::log(at::tensor({1e-3, 30.0}, at::kDouble));
+  for (const Function& form : {state_space_of(false, sequences, shape), chunks_of(sequences, shape)}) {
+    expect_fast_matches_plain(form, state_space_of(true, sequences, shape), inputs, types_with(at::kFloat, 6, {}),
+                              tolerance(at::kFloat));
   }
 }
 

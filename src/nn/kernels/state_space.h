@@ -55,6 +55,12 @@ struct StateSpaceShape {
                                            const at::Tensor& c_NE, const at::Tensor& skip_H, const Sequences& sequences,
                                            const StateSpaceShape& shape);
 
+// The same in tensor operations, chunk by chunk instead of row by row: the path on other devices than the CPU.
+[[nodiscard]] at::Tensor state_space_chunks(const at::Tensor& x_NI, const at::Tensor& step_NH,
+                                            const at::Tensor& log_decay_H, const at::Tensor& b_NE,
+                                            const at::Tensor& c_NE, const at::Tensor& skip_H,
+                                            const Sequences& sequences, const StateSpaceShape& shape);
+
 // y = rms_norm(x * silu(gate)) * gain, the norm over each of `groups` equal parts of a row. x, gate [N, I], gain [I]
 // float32.
 [[nodiscard]] at::Tensor gated_rms_norm(const at::Tensor& x_NI, const at::Tensor& gate_NI, const at::Tensor& gain_I,

@@ -658,6 +658,7 @@ at::Tensor state_space(const at::Tensor& x_NI, const at::Tensor& step_NH, const 
                        const at::Tensor& b_NE, const at::Tensor& c_NE, const at::Tensor& skip_H,
                        const Sequences& sequences, const StateSpaceShape& shape) {
   check_state_space(x_NI, step_NH, log_decay_H, b_NE, c_NE, skip_H, sequences, shape);
+  if (!x_NI.is_cpu()) return state_space_chunks(x_NI, step_NH, log_decay_H, b_NE, c_NE, skip_H, sequences, shape);
   if (!is_fast(x_NI) || !is_fast(step_NH) || !is_fast(b_NE) || !is_fast(c_NE) || !is_fast_float(log_decay_H) ||
       !is_fast_float(skip_H)) {
     return state_space_plain(x_NI, step_NH, log_decay_H, b_NE, c_NE, skip_H, sequences, shape);
