@@ -28,7 +28,8 @@ constexpr int64_t kWidestBlock = 512;
 constexpr int64_t kNarrowestBlock = 64;
 
 // What is staged of sixteen channels of one row, side by side: one stream of memory for all of it.
-enum Staged { kDelta, kInput, kOut, kGradInput, kGradLog, kX, kSlope };  // kOut: y, or its gradient
+// kInput: delta x; kOut: y or its gradient; kSlope: of softplus.
+enum Staged { kDelta, kInput, kOut, kGradInput, kGradLog, kX, kSlope };
 constexpr int64_t kForwardRow = (kOut + 1) * kLanes;
 constexpr int64_t kBackwardRow = (kSlope + 1) * kLanes;
 
@@ -75,8 +76,8 @@ struct LanesGradient {
 };
 
 // kStates states from n on; adds to the staged gradients of delta x and of the logarithms of the decays (times their
-// rates). `state` [kStates, V] is the one before the stretch; `scratch` [T, kStates, 2, V] takes the
-// states in front of each row and the decays.
+// rates). `state` [kStates, V] is the one before the stretch; `scratch` [T, kStates, 2, V] takes the states in front of
+// each row and the decays.
 void scan_states_backward(const Lanes& in, int64_t n, const float* rate, const float* state, const LanesGradient& out,
                           float* scratch) {
   constexpr int64_t kRow = kStates * kLanes;
@@ -220,24 +221,14 @@ struct Task {
     }
   }
 
-  // Calls stage(stretch, row, buffer) for every row of every stretch, then compute(stretch, step, buffer) for the steps
-  // [0, steps) of each stretch in order, then write(stretch, row, buffer) for its rows. While one stretch is computed,
-  // the rows of the next come in and those of the last one go out, a few between two steps: the memory is read and
-  // written in order and works beside the computation.
+  // Calls stage(stretch, row) for the rows of a stretch, compute(stretch, part) for the parts [0, parts) of the work,
+  // then write(stretch, row) for its rows: whole rows come from memory and go there in order, which is how it is fast.
   template <class StageRow, class Compute, class WriteRow>
-  void run(int64_t steps, float* buffer, int64_t buffer_size, const StageRow& stage, const Compute& compute,
-           const WriteRow& write) const {
-    const auto count = static_cast<int64_t>(stretches.size());
-    for (int64_t k = -1; k <= count; ++k) {
-      float* own = buffer + (k & 1) * buffer_size;
-      float* others = buffer + (1 - (k & 1)) * buffer_size;
-      for (int64_t step = 0; step < steps; ++step) {
-        for (int64_t t = kStretch * step / steps; t < kStretch * (step + 1) / steps; ++t) {
-          if (k > 0 && t < stretches[k - 1].rows) write(stretches[k - 1], t, others);
-          if (k + 1 < count && t < stretches[k + 1].rows) stage(stretches[k + 1], t, others);
-        }
-        if (k >= 0 && k < count) compute(stretches[k], step, own);
-      }
+  void run(int64_t parts, const StageRow& stage, const Compute& compute, const WriteRow& write) const {
+    for (const Stretch& stretch : stretches) {
+      for (int64_t t = 0; t < stretch.rows; ++t) stage(stretch, t);
+      for (int64_t part = 0; part < parts; ++part) compute(stretch, part);
+      for (int64_t t = 0; t < stretch.rows; ++t) write(stretch, t);
     }
   }
 };
@@ -255,20 +246,20 @@ void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D
   const int64_t state_size = frame.states * kLanes;
   thread_local ScratchBuffer state_memory, staged_memory;
   float* states = state_memory.get<float>(task.vectors * state_size);
-  float* staged = staged_memory.get<float>(2 * task.vectors * kVector);
+  float* staged = staged_memory.get<float>(task.vectors * kVector);
   const float* skip = frame.skip.data_ptr<float>() + task.column;
 
-  const auto stage = [&](const Stretch& stretch, int64_t t, float* buffer) {
+  const auto stage = [&](const Stretch& stretch, int64_t t) {
     by_vectors(task.width, [&](int64_t i, auto lanes) {
       const F32x16 value = load(x.row(stretch.first + t) + task.column + i, lanes);
       const F32x16 delta = softplus(load(step.row(stretch.first + t) + task.column + i, lanes)).value;
-      float* row = buffer + i / kLanes * kVector + t * kForwardRow;
+      float* row = staged + i / kLanes * kVector + t * kForwardRow;
       store(row + kDelta * kLanes, delta);
       store(row + kInput * kLanes, delta * value);
       store(row + kOut * kLanes, load(skip + i) * value);
     });
   };
-  const auto compute = [&](const Stretch& stretch, int64_t v, float* buffer) {
+  const auto compute = [&](const Stretch& stretch, int64_t v) {
     const float* rate = frame.rate.data_ptr<float>() + (task.first_vector + v) * state_size;
     float* state = states + v * state_size;
     if (stretch.first == frame.sequences.offsets[stretch.sequence]) {
@@ -276,7 +267,7 @@ void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D
     } else if (kept != nullptr) {
       std::copy_n(state, state_size, kept + frame.kept_offset(stretch, task.first_vector + v));
     }
-    const Lanes in{stretch.rows, frame.states, buffer + v * kVector,
+    const Lanes in{stretch.rows, frame.states, staged + v * kVector,
                    frame.b.data_ptr<float>() + stretch.first * frame.states,
                    frame.c.data_ptr<float>() + stretch.first * frame.states};
     int64_t n = 0;
@@ -285,13 +276,13 @@ void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D
     }
     if (n < frame.states) scan_states<kStates>(in, n, rate + n * kLanes, state + n * kLanes);
   };
-  const auto write = [&](const Stretch& stretch, int64_t t, const float* buffer) {
+  const auto write = [&](const Stretch& stretch, int64_t t) {
     by_vectors(task.width, [&](int64_t i, auto lanes) {
-      const float* row = buffer + i / kLanes * kVector + t * kForwardRow;
+      const float* row = staged + i / kLanes * kVector + t * kForwardRow;
       store(y.row(stretch.first + t) + task.column + i, load(row + kOut * kLanes), lanes);
     });
   };
-  task.run(task.vectors, staged, task.vectors * kVector, stage, compute, write);
+  task.run(task.vectors, stage, compute, write);
 }
 
 // The partial sums: drate and dskip over the sequences of a group, db and dc over the channels of a block.
@@ -323,7 +314,7 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
   static constexpr float kZero[kStates * kLanes] = {};
   const int64_t state_size = frame.states * kLanes;
   thread_local ScratchBuffer staged_memory, carry_memory, near_memory;
-  float* staged = staged_memory.get<float>(2 * task.vectors * kVector);
+  float* staged = staged_memory.get<float>(task.vectors * kVector);
   float* carry = carry_memory.get<float>(task.vectors * state_size);
   float* near = near_memory.get<float>(4 * kSums);
   float *db_sums = near + 2 * kSums, *dc_sums = near + 3 * kSums;
@@ -337,13 +328,13 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
   const Rows<X> dx(gradients.x_NI);
   const Rows<D> dstep(gradients.step_NI);
 
-  const auto stage = [&](const Stretch& stretch, int64_t t, float* buffer) {
+  const auto stage = [&](const Stretch& stretch, int64_t t) {
     const int64_t n = stretch.first + t;
     by_vectors(task.width, [&](int64_t i, auto lanes) {
       const F32x16 value = load(x.row(n) + task.column + i, lanes);
       const F32x16 out = load(dy.row(n) + task.column + i, lanes);
       const SoftplusParts delta = softplus(load(step.row(n) + task.column + i, lanes));
-      float* row = buffer + i / kLanes * kVector + t * kBackwardRow;
+      float* row = staged + i / kLanes * kVector + t * kBackwardRow;
       store(row + kDelta * kLanes, delta.value);
       store(row + kInput * kLanes, delta.value * value);
       store(row + kOut * kLanes, out);
@@ -354,7 +345,7 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
       store(dskip + i, load(dskip + i) + out * value);
     });
   };
-  const auto compute = [&](const Stretch& stretch, int64_t part, float* buffer) {
+  const auto compute = [&](const Stretch& stretch, int64_t part) {
     const int64_t n = part / task.vectors * kStates, v = part % task.vectors;
     if (v == 0) std::fill_n(db_sums, 2 * kSums, 0.0F);
     const int64_t at = v * state_size + n * kLanes;
@@ -367,7 +358,7 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
     if (state != kZero && v + 1 < task.vectors) {
       for (int64_t k = 0; k < kStates; ++k) __builtin_prefetch(state + state_size + k * kLanes);
     }
-    const Lanes in{stretch.rows, frame.states, buffer + v * kVector,
+    const Lanes in{stretch.rows, frame.states, staged + v * kVector,
                    frame.b.data_ptr<float>() + stretch.first * frame.states,
                    frame.c.data_ptr<float>() + stretch.first * frame.states};
     scan_states_backward(in, n, rate + at, state, {carry + at, drate + at, db_sums, dc_sums}, near);
@@ -375,10 +366,10 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
     sum_lanes(db_sums, stretch.rows, db + stretch.first * frame.states, n, frame.states);
     sum_lanes(dc_sums, stretch.rows, dc + stretch.first * frame.states, n, frame.states);
   };
-  const auto write = [&](const Stretch& stretch, int64_t t, const float* buffer) {
+  const auto write = [&](const Stretch& stretch, int64_t t) {
     const int64_t n = stretch.first + t;
     by_vectors(task.width, [&](int64_t i, auto lanes) {
-      const float* row = buffer + i / kLanes * kVector + t * kBackwardRow;
+      const float* row = staged + i / kLanes * kVector + t * kBackwardRow;
       const F32x16 dinput = load(row + kGradInput * kLanes);
       const F32x16 direct = load(skip + i) * load(row + kOut * kLanes);
       store(dx.row(n) + task.column + i, dinput * load(row + kDelta * kLanes) + direct, lanes);
@@ -386,7 +377,7 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
       store(dstep.row(n) + task.column + i, ddelta * load(row + kSlope * kLanes), lanes);
     });
   };
-  task.run(frame.states / kStates * task.vectors, staged, task.vectors * kVector, stage, compute, write);
+  task.run(frame.states / kStates * task.vectors, stage, compute, write);
 }
 
 struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
