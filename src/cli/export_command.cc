@@ -8,7 +8,7 @@
 namespace verbatim {
 namespace {
 
-int run_export(ExportFlags flags, CommandContext& context) {
+int run_export(const ExportFlags& flags, CommandContext& context) {
   const ModelArgument argument = open_model(flags.model);
   if (argument.model->settings().family == "tfree") {
     export_tfree(*argument.model, flags.out);

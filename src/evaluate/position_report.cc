@@ -79,6 +79,8 @@ std::vector<std::vector<uint64_t>> patch_ends(const std::vector<LevelBoundaries>
   for (size_t i = 0; i < row.size(); ++i) row[i] = {positions.begin(i), positions.ends[i]};
   std::vector<std::vector<uint64_t>> result;
   for (const LevelBoundaries& level : levels) {
+    VERBATIM_ASSERT(level.probability.size() == positions.size(), "a level has {} boundaries for {} positions",
+                    level.probability.size(), positions.size());
     std::vector<uint64_t>& ends = result.emplace_back();
     const auto add = [&](uint64_t end) {
       if (end > (ends.empty() ? 0 : ends.back())) ends.push_back(end);

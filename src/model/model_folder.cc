@@ -18,7 +18,7 @@ fs::path find_model_folder(const fs::path& path) {
   if (fs::exists(path / "latest")) {
     std::string name = read_file(path / "latest", 4096);
     while (!name.empty() && (name.back() == '\n' || name.back() == ' ')) name.pop_back();
-    const fs::path checkpoint = path / "checkpoints" / fs::path(name).filename();
+    fs::path checkpoint = path / "checkpoints" / fs::path(name).filename();
     if (fs::exists(checkpoint / "config.json")) return checkpoint;
     throw_input("{}: names checkpoint \"{}\", but {} has no config.json", (path / "latest").string(), name,
                 checkpoint.string());

@@ -110,7 +110,13 @@ TEST(position_report, nests_levels_that_end_and_levels_that_begin) {
                                   .begins_patch = false};
   EXPECT_THAT(patch_ends({words, phrases, sentences}, positions),
               ElementsAre(ElementsAre(3, 6, 9, 12, 14), ElementsAre(6, 9, 14), ElementsAre(9, 14)));
-  EXPECT_THAT(patch_ends({words, phrases}, {}), ElementsAre(::testing::IsEmpty(), ::testing::IsEmpty()));
+}
+
+TEST(position_report, of_no_text_has_levels_without_patches) {
+  const LevelBoundaries none{.probability = {}, .begins_patch = true};
+  EXPECT_THAT(patch_ends({none, none}, {}), ElementsAre(::testing::IsEmpty(), ::testing::IsEmpty()));
+  const LevelBoundaries of_another_text{.probability = {1.0F, 0.0F}, .begins_patch = true};
+  EXPECT_THROW(patch_ends({of_another_text}, {}), InternalError);
 }
 
 TEST(position_report, nests_levels_that_learn) {
