@@ -8,14 +8,19 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/random.h"
+#include "blocks/augmentation.h"
+#include "blocks/utf32.h"
 #include "cli/interruption.h"
 #include "cli/model_argument.h"
 #include "cli/progress.h"
 #include "cli/tensor_options.h"
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
+#include "evaluate/reconstruction.h"
 #include "evaluate/speed.h"
 #include "evaluate/vocabulary.h"
+#include "families/tokun/tokun_decoder.h"
 
 namespace verbatim {
 namespace {
@@ -86,6 +91,91 @@ Record run_speed(LanguageModel& model, const DocumentSource& documents, Likeliho
   return record;
 }
 
+Record record_of(const ReconstructionReport& report, const std::string& part) {
+  Record record;
+  record.set("suite", "reconstruction").set("part", part);
+  record.set("byte", report.all.byte.value()).set("character", report.all.character.value());
+  record.set("block", report.all.block.value());
+  // What a model that always says 0 would get.
+  record.set("zero_byte", report.all.zero_byte.value());
+  return record.set("characters", report.all.character.all).set("blocks", report.blocks);
+}
+
+// A corpus of made-up characters, every code point of the 17 planes but surrogates alike often.
+std::vector<std::string> random_texts() {
+  constexpr size_t kTexts = 64, kCharacters = 1024;
+  Random random(1);
+  std::vector<std::string> texts(kTexts);
+  for (std::string& text : texts) {
+    std::u32string units;
+    append_random_units(kCharacters, RandomUnits::kScalarValues, random, units);
+    std::string stream;
+    append_utf32be(units, stream);
+    append_text(stream, Escapes::kRestore, text);
+  }
+  return texts;
+}
+
+// Text as it is, by script, under noise, moved against the borders of blocks, and made-up characters.
+void report_reconstruction(LanguageModel& model, const DocumentSource& documents, const LikelihoodOptions& options,
+                           CommandContext& context) {
+  constexpr size_t kExamples = 8;
+  constexpr int64_t kPartBytes = 1 << 20;  // for what needs no large text
+  const ReconstructionSettings plain{.max_bytes = options.max_bytes,
+                                     .most_examples = kExamples,
+                                     .precision = options.precision,
+                                     .interrupted = &interruption_flag()};
+  const auto measure = [&](const ReconstructionSettings& settings) {
+    try {
+      return measure_reconstruction(model, documents, settings);
+    } catch (const EvaluationStopped&) {
+      throw Interrupted();
+    }
+  };
+  const ReconstructionReport whole = measure(plain);
+  Record record = record_of(whole, "text");
+  record.set("family", model.settings().family).set("parameters", model.parameter_count()).set("bytes", whole.bytes);
+  record.set("bits_per_byte", whole.nats / std::numbers::ln2 / static_cast<double>(whole.bytes));
+  record.set("sigma", whole.sigma);
+  record.set("encode_bytes_per_second", static_cast<double>(whole.bytes) / std::max(whole.encode_seconds, 1e-9));
+  record.set("decode_bytes_per_second", static_cast<double>(whole.bytes) / std::max(whole.decode_seconds, 1e-9));
+  context.output.record(record);
+  for (size_t script = 0; script < whole.characters.size(); ++script) {
+    const Share& share = whole.characters[script];
+    if (share.all == 0) continue;
+    Record line;
+    line.set("suite", "reconstruction").set("part", fmt::format("script {}", name_of(static_cast<Script>(script))));
+    context.output.record(line.set("character", share.value()).set("characters", share.all));
+  }
+  for (const ReconstructionReport::Example& example : whole.wrong) {
+    Record line;
+    line.set("suite", "reconstruction").set("part", "error").set("text", example.text);
+    context.output.record(line.set("came_back", example.came_back));
+  }
+  context.output.flush();
+  ReconstructionSettings part = plain;
+  part.most_examples = 0;
+  part.max_bytes = options.max_bytes > 0 ? std::min(options.max_bytes, kPartBytes) : kPartBytes;
+  for (const double noise : {0.1, 0.2, 0.5, 1.0}) {
+    part.noise = noise;
+    context.output.record(record_of(measure(part), fmt::format("noise of {:g} sigma", noise)));
+    context.output.flush();
+  }
+  part.noise = 0;
+  part.max_bytes /= 4;
+  const auto characters = static_cast<uint32_t>(dynamic_cast<TokunDecoder&>(model.decoder()).block_bytes() / 4);
+  for (uint32_t shift = 0; shift < characters; shift += std::max<uint32_t>(characters / 16, 1)) {
+    part.shift = shift;
+    context.output.record(record_of(measure(part), fmt::format("shift of {}", shift)));
+  }
+  context.output.flush();
+  const std::vector<std::string> texts = random_texts();
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  part.shift = 0;
+  part.max_bytes = 0;
+  context.output.record(record_of(measure_reconstruction(model, views, part), "random code points, planes 0 to 16"));
+}
+
 Record record_of(const Fertility& count, std::string_view family, std::string_view script) {
   Record record;
   record.set("suite", "fertility").set("family", family).set("script", script).set("words", count.words);
@@ -150,10 +240,13 @@ int run_eval(const EvalFlags& flags, CommandContext& context) {
   options.max_bytes = flags.max_bytes;
   options.precision = flags.precision == "bfloat16" ? Precision::kBfloat16 : Precision::kFloat32;
   move_to_device(model, flags.device);
-  const std::vector<std::string> suites = flags.suites.empty() ? std::vector<std::string>{"likelihood"} : flags.suites;
+  const std::string usual = model.is_autoencoder() ? "reconstruction" : "likelihood";
+  const std::vector<std::string> suites = flags.suites.empty() ? std::vector<std::string>{usual} : flags.suites;
   for (const std::string& suite : suites) {
     if (suite == "likelihood") {
       context.output.record(record_of(run_likelihood(model, *documents, options), *documents, flags));
+    } else if (suite == "reconstruction") {
+      report_reconstruction(model, *documents, options, context);
     } else if (suite == "speed") {
       context.output.record(run_speed(model, *documents, options));
     } else {

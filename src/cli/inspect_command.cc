@@ -87,6 +87,10 @@ void add_backbone(const std::string& name, const BackboneSettings& settings, con
     }
     return;
   }
+  if (settings.is_none()) {
+    parts.push_back({name, fmt::format("none: vectors of width {} pass as they are", settings.width()), 0, depth});
+    return;
+  }
   if (!settings.is_level()) {
     parts.push_back({name, fmt::format("{}: {}", settings.kind, describe_stack(settings.stack, settings.layer_kinds())),
                      count(module), depth});

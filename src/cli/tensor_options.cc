@@ -71,7 +71,7 @@ CommandDefinition define_eval(RunWith<EvalFlags> run) {
   options.option("--suite", flags->suites,
                  {.help = "what to measure; may be given several times",
                   .default_text = "likelihood",
-                  .choices = {"likelihood", "speed", "fertility", "duplicates"}});
+                  .choices = {"likelihood", "reconstruction", "speed", "fertility", "duplicates"}});
   options.option("--window", flags->window_bytes,
                  {.help = "text that the model sees at once",
                   .unit = "bytes",

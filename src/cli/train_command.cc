@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numbers>
 #include <sstream>
 
 #include "base/file.h"
@@ -15,6 +16,7 @@
 #include "cli/version.h"
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
+#include "evaluate/reconstruction.h"
 #include "generate/chat.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
@@ -51,6 +53,14 @@ std::shared_ptr<RunSettings> read_settings(const TrainFlags& flags) {
 // Held-out bits per byte during training: the beginning of the validation part, with the training window.
 double evaluate_part(LanguageModel& model, const RunSettings& settings, const DocumentSource& valid) {
   const bool fast = compute_type_of(settings.train.precision, device_of(settings.train.device)) == at::kBFloat16;
+  if (model.is_autoencoder()) {
+    const ReconstructionReport report = measure_reconstruction(
+        model, valid,
+        {.max_bytes = settings.train.eval_bytes, .precision = fast ? Precision::kBfloat16 : Precision::kFloat32});
+    spdlog::info("held-out text comes back: {:.4f} % of characters, {:.4f} % of blocks",
+                 100 * report.all.character.value(), 100 * report.all.block.value());
+    return report.nats / std::numbers::ln2 / static_cast<double>(report.bytes);
+  }
   return evaluate_likelihood(model, valid,
                              {.window_bytes = settings.data.window_bytes,
                               .stride_bytes = std::max<int64_t>(settings.data.window_bytes / 2, 1),
@@ -168,7 +178,10 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
       spdlog::info("step {}: {:.4f} bits per byte on held-out text", step, bits);
     };
   }
-  hooks.sample = [&](LanguageModel& model, Random& random) { return write_sample(model, *settings, random); };
+  // An autoencoder writes nothing of its own.
+  if (!trainer.model().is_autoencoder()) {
+    hooks.sample = [&](LanguageModel& model, Random& random) { return write_sample(model, *settings, random); };
+  }
   const TrainResult result = trainer.run(
       hooks, {.version = version(), .commit = commit(), .compiler = compiler(), .command_line = command_line()});
   if (progress) progress->finish();

@@ -19,7 +19,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void check(const LikelihoodOptions& options) {
+void check(const LanguageModel& model, const LikelihoodOptions& options) {
+  if (model.is_autoencoder()) {
+    throw_input(
+        "this model is an autoencoder (backbone.kind = \"none\"): it gives text back and predicts none; measure it with "
+        "`verbatim eval MODEL --data PATH --suite reconstruction`");
+  }
   if (options.window_bytes < 2) throw_input("the window is {} bytes, must be 2 or more", options.window_bytes);
   if (options.stride_bytes < 0 || options.stride_bytes > options.window_bytes) {
     throw_input("the stride is {} bytes, must be between 1 and the window ({}), or 0 for a quarter of the window",
@@ -223,7 +228,7 @@ uint64_t score_document(const Segmenter& segmenter, std::string_view document, D
 
 LikelihoodResult evaluate_likelihood(LanguageModel& model, uint64_t document_count, const DocumentAt& document,
                                      const LikelihoodOptions& options) {
-  check(options);
+  check(model, options);
   torch::NoGradGuard no_grad;
   LikelihoodResult result{.family = model.settings().family,
                           .likelihood = model.decoder().likelihood(),
@@ -263,7 +268,7 @@ LikelihoodResult evaluate_likelihood(LanguageModel& model, const DocumentSource&
 }
 
 PositionNats score_positions(LanguageModel& model, std::string_view document, const LikelihoodOptions& options) {
-  check(options);
+  check(model, options);
   PositionNats result;
   std::vector<std::pair<uint64_t, double>> scored;
   const auto on_nats = [&](uint64_t position, double nats) {

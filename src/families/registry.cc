@@ -3,6 +3,7 @@
 #include "families/patch/family.h"
 #include "families/tfree/family.h"
 #include "families/token/family.h"
+#include "families/tokun/family.h"
 #include "model/family.h"
 #include "settings/settings_tree.h"
 
@@ -14,6 +15,7 @@ const std::vector<Family>& all_families() {
       patch_family(),
       tfree_family(),
       token_family(),
+      tokun_family(),
   };
   return families;
 }

@@ -137,8 +137,9 @@ void BackboneSettings::visit(SettingsVisitor& visitor) {
   visitor.setting(
       "kind", kind,
       {.help = "what the backbone is: a stack of layers, a level around another backbone (grouped: one that "
-               "concatenates every few bytes), or MEGABYTE's stages",
-       .choices = {"transformer", "mamba1", "mamba2", "pattern", "level", "grouped", "megabyte"}});
+               "concatenates every few bytes), MEGABYTE's stages, or none: an autoencoder (family tokun)",
+       .choices = {"transformer", "mamba1", "mamba2", "pattern", "level", "grouped", "megabyte", "none"}});
+  if (is_none()) return;
   if (!is_megabyte())
     visitor.setting("width", stack.width, {.help = "width of the vectors", .minimum = 2, .maximum = 65536});
   visitor.setting("learning_rate_factor", learning_rate_factor,
@@ -356,6 +357,11 @@ void BackboneSettings::resolve_megabyte(const std::string& where) {
 }
 
 void BackboneSettings::resolve(const std::string& where) {
+  if (is_none()) {
+    if (where != "backbone") throw_input("{}.kind is \"none\"; a level needs a backbone inside it", where);
+    inner.clear();
+    return;
+  }
   if (is_megabyte()) {
     resolve_megabyte(where);
     return;

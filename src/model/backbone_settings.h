@@ -93,6 +93,10 @@ struct BackboneSettings : Settings {
   // "level", or "grouped", which cuts by number and concatenates.
   [[nodiscard]] bool is_level() const { return kind == "level" || kind == "grouped"; }
   [[nodiscard]] bool is_megabyte() const { return kind == "megabyte"; }
+  // Nothing between encoder and decoder: the model is an autoencoder.
+  [[nodiscard]] bool is_none() const { return kind == "none"; }
+  // Layers and nothing else.
+  [[nodiscard]] bool is_stack() const { return !is_level() && !is_megabyte() && !is_none(); }
   [[nodiscard]] bool learns_boundaries() const { return kind == "level" && boundary == "learned"; }
   // The stack of one of MEGABYTE's stages.
   [[nodiscard]] StackSettings megabyte_stage(size_t stage) const;

@@ -45,7 +45,7 @@ LanguageModel::LanguageModel(std::shared_ptr<ModelSettings> settings, ModelParts
 }
 
 at::Tensor LanguageModel::forward(const PositionBatch& batch, const ForwardOptions& options) {
-  Encoded encoded = parts_.encoder->encode(batch);
+  Encoded encoded = parts_.encoder->encode(batch, options.compute_type);
   return parts_.backbone->forward(encoded.vectors_ND, encoded.rows, options);
 }
 
@@ -57,7 +57,9 @@ TrainingLoss LanguageModel::training_loss(const PositionBatch& batch, const Forw
   ForwardNotes notes;
   ForwardOptions noting = options;
   noting.notes = &notes;
-  TrainingLoss loss{.rows_N = parts_.decoder->training_loss(forward(batch, noting), batch), .levels = {}, .notes = {}};
+  const Encoded encoded = parts_.encoder->encode(batch, options.compute_type);
+  const at::Tensor h_ND = parts_.backbone->forward(encoded.vectors_ND, encoded.rows, noting);
+  TrainingLoss loss{.rows_N = parts_.decoder->training_loss(h_ND, batch), .levels = encoded.loss, .notes = {}};
   for (const LevelNotes& level : notes.levels) {
     if (level.loss.defined()) loss.levels = loss.levels.defined() ? loss.levels + level.loss : level.loss;
   }
@@ -67,8 +69,10 @@ TrainingLoss LanguageModel::training_loss(const PositionBatch& batch, const Forw
 
 double LanguageModel::learning_rate_factor(std::string_view parameter) const {
   constexpr std::string_view kBackbone = "backbone.", kInner = "inner.";
-  constexpr std::string_view kDecoder = "decoder.";
+  constexpr std::string_view kEncoder = "encoder.", kDecoder = "decoder.";
   const std::vector<double> factors = settings_->backbone.learning_rate_factors();
+  if (parameter.starts_with(kEncoder))
+    return factors.front() * parts_.encoder->learning_rate_factor(parameter.substr(kEncoder.size()));
   if (parameter.starts_with(kDecoder))
     return factors.front() * parts_.decoder->learning_rate_factor(parameter.substr(kDecoder.size()));
   size_t depth = 0;
@@ -187,7 +191,8 @@ std::string LanguageModel::bytes_of(const StreamState& state, const std::vector<
 
 BackboneCost LanguageModel::cost(const PositionBatch& batch) const {
   BackboneCost cost = parts_.backbone->cost(Rows::of(batch));
-  cost.multiplications += parts_.decoder->multiplications_per_row() * static_cast<double>(batch.rows());
+  cost.multiplications += (parts_.encoder->multiplications_per_row() + parts_.decoder->multiplications_per_row()) *
+                          static_cast<double>(batch.rows());
   return cost;
 }
 

@@ -35,7 +35,7 @@ struct StreamState {
 // What training lowers.
 struct TrainingLoss {
   at::Tensor rows_N;  // of each row's prediction, 0 without a target; the nats unless the decoder has a loss of its own
-  at::Tensor levels;  // what levels with learned boundaries add for each target; undefined: nothing
+  at::Tensor levels;  // what levels with learned boundaries and encoders add for each target; undefined: nothing
   std::vector<LevelNotes> notes;  // of each level, outermost first
 };
 
@@ -57,7 +57,7 @@ class LanguageModel : public torch::nn::Module {
   [[nodiscard]] ModelSettings& settings() { return *settings_; }
   [[nodiscard]] const std::map<std::string, std::string>& files() const { return parts_.files; }
 
-  // [N, D]: what each row's prediction is made of, in the compute type.
+  // [N, D]: what each row's prediction is made of, in the compute type. Of an autoencoder, the vector of each row.
   [[nodiscard]] at::Tensor forward(const PositionBatch& batch, const ForwardOptions& options);
   // [N] nats of each row's target, 0 where it has none.
   [[nodiscard]] at::Tensor nats(const PositionBatch& batch, const ForwardOptions& options);
@@ -92,6 +92,9 @@ class LanguageModel : public torch::nn::Module {
 
   // Of a forward pass over the batch, the decoder included.
   [[nodiscard]] BackboneCost cost(const PositionBatch& batch) const;
+
+  // Without a backbone: every position is given back, none predicted. Has no likelihood of text and writes none.
+  [[nodiscard]] bool is_autoencoder() const { return settings_->backbone.is_none(); }
 
   [[nodiscard]] int64_t parameter_count() const;
   // Parameters outside tables of symbols (encoder tables and the decoder's head).

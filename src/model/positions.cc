@@ -88,6 +88,20 @@ void append_partly_learnt(PositionBatch& batch, const Segmenter& segmenter, std:
   }
 }
 
+void predict_itself(PositionBatch& batch) {
+  VERBATIM_ASSERT(!batch.id_offsets.empty() || batch.rows() == 0, "positions of one id each");
+  batch.scored_bytes = batch.scored_ends = 0;
+  for (int64_t s = 0; s < batch.sequences(); ++s) {
+    uint32_t begin = 0;
+    for (int64_t row = batch.offsets[s]; row < batch.offsets[s + 1]; ++row) {
+      const bool is_start = batch.symbols[row] == kStartSymbol;
+      batch.targets[row] = is_start ? -1 : row;
+      batch.scored_bytes += batch.ends[row] - begin;
+      begin = batch.ends[row];
+    }
+  }
+}
+
 PositionBatch make_batch(const Segmenter& segmenter, const std::vector<TextPiece>& pieces) {
   PositionBatch batch;
   for (const TextPiece& piece : pieces) {

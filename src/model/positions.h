@@ -83,6 +83,7 @@ struct PositionBatch {
   std::vector<int64_t> targets;  // [N] id of the next position, the end id, or -1; for sets: row i+1, or kEndTarget
   uint64_t scored_bytes = 0;     // bytes of text that the targets stand for
   uint64_t scored_ends = 0;      // document ends among the targets
+  int64_t natural_rows = -1;     // rows behind these are made-up text (autoencoders); -1: all is natural
 
   [[nodiscard]] int64_t rows() const { return offsets.back(); }
   [[nodiscard]] int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
@@ -90,6 +91,9 @@ struct PositionBatch {
 
 // Segments the pieces and lays them out. Pieces without any row are left out.
 [[nodiscard]] PositionBatch make_batch(const Segmenter& segmenter, const std::vector<TextPiece>& pieces);
+
+// For autoencoders: every row predicts itself, and document ends are nothing. Needs positions that are sets of ids.
+void predict_itself(PositionBatch& batch);
 
 // A stretch of bytes of a text.
 struct ByteRange {

@@ -15,6 +15,22 @@ void DataSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("threads", threads,
                   {.help = "threads that prepare batches ahead of the step", .minimum = 1, .maximum = 256});
   visitor.setting("ahead", ahead, {.help = "batches prepared ahead", .minimum = 1, .maximum = 4096});
+  visitor.setting("random_characters", random_characters,
+                  {.help = "autoencoders: made-up characters from all of Unicode beside each one of the text",
+                   .minimum = 0,
+                   .maximum = 1000});
+  visitor.setting("random_shift", random_shift,
+                  {.help = "autoencoders: up to so many characters are left out in front of each piece, so that blocks "
+                           "begin everywhere",
+                   .unit = "characters",
+                   .minimum = 0,
+                   .maximum = 1 << 16});
+  visitor.setting("noise", noise,
+                  {.help = "autoencoders: chance of each character to be replaced, left out, doubled or exchanged",
+                   .minimum = 0,
+                   .maximum = 1});
+  visitor.setting("case_change", case_change,
+                  {.help = "autoencoders: chance of each piece to change its case", .minimum = 0, .maximum = 1});
 }
 
 void OptimSettings::visit(SettingsVisitor& visitor) {
@@ -111,6 +127,13 @@ void RunSettings::validate() const {
     throw_input(
         "data.window_bytes is {}, must not exceed data.batch_bytes ({}); raise batch_bytes or lower window_bytes",
         data.window_bytes, data.batch_bytes);
+  }
+  const bool disturbs = data.random_characters > 0 || data.random_shift > 0 || data.noise > 0 || data.case_change > 0;
+  if (disturbs && !model->backbone.is_none()) {
+    throw_input(
+        "data.random_characters, random_shift, noise and case_change are for autoencoders (backbone.kind = \"none\"); "
+        "a "
+        "language model would learn to write such text");
   }
 }
 

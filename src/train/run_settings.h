@@ -13,6 +13,11 @@ struct DataSettings : Settings {
   int64_t window_bytes = 1024;
   int64_t threads = 1;
   int64_t ahead = 8;
+  // autoencoders
+  double random_characters = 0;
+  int64_t random_shift = 0;
+  double noise = 0;
+  double case_change = 0;
   void visit(SettingsVisitor& visitor) override;
 };
 

@@ -49,6 +49,16 @@ struct StepResult {
   SamplerPosition next;
 };
 
+// How text is disturbed before an autoencoder gives it back; none for a language model.
+std::optional<ReconstructionOptions> reconstruction_of(const RunSettings& settings) {
+  if (!settings.model->backbone.is_none()) return std::nullopt;
+  return ReconstructionOptions{.random_characters = settings.data.random_characters,
+                               .random_shift = static_cast<uint32_t>(settings.data.random_shift),
+                               .noise = settings.data.noise,
+                               .case_change = settings.data.case_change,
+                               .seed = mix_seed(static_cast<uint64_t>(settings.train.seed), 3)};
+}
+
 }  // namespace
 
 at::Device device_of(const std::string& name) {
@@ -159,13 +169,13 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   if (settings_->log.tensorboard) events = std::make_unique<EventWriter>(run_ / "tb");
 
   Random sample_generator = Random::from_state(state.sample_generator);
-  BatchSource source(corpus.train(), model_->segmenter(),
-                     {.window_bytes = static_cast<uint64_t>(settings_->data.window_bytes),
-                      .batch_bytes = static_cast<uint64_t>(settings_->data.batch_bytes),
-                      .seed = static_cast<uint64_t>(train.seed)},
-                     state.data, static_cast<size_t>(settings_->data.threads),
-                     static_cast<size_t>(settings_->data.ahead),
-                     corpus.kind() == "instruct" ? DocumentKind::kConversations : DocumentKind::kText);
+  BatchSource source(
+      corpus.train(), model_->segmenter(),
+      {.window_bytes = static_cast<uint64_t>(settings_->data.window_bytes),
+       .batch_bytes = static_cast<uint64_t>(settings_->data.batch_bytes),
+       .seed = static_cast<uint64_t>(train.seed)},
+      state.data, static_cast<size_t>(settings_->data.threads), static_cast<size_t>(settings_->data.ahead),
+      corpus.kind() == "instruct" ? DocumentKind::kConversations : DocumentKind::kText, reconstruction_of(*settings_));
   optimizer.clear_gradients();
 
   const auto progress_of = [&] {

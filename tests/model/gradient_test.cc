@@ -50,6 +50,15 @@ const Entry kEntries[] = {
     {"megabyte",
      "[model]\nfamily='patch'\n[backbone]\nkind='megabyte'\nwidths=[12,8,8]\ndepths=[1,1,1]\nlengths=[8,2,2]\nheads=2\n"
      "absolute_positions=true\n[decoder]\nbias=true\n"},
+    {"tokun",
+     "[model]\nfamily='tokun'\n[encoder]\nchain='4x4'\nlatent=8\nwidth=6\n[backbone]\nkind='transformer'\nwidth=8\n"
+     "layers=1\nheads=2\n"},
+    {"tokun_symbols_bits",
+     "[model]\nfamily='tokun'\n[encoder]\nchain='8x2'\nlatent=8\nwidth=6\nborders='content'\n[decoder]\nkind='bytes'\n"
+     "width=8\nheads=2\nlayers=1\n[backbone]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
+    {"tokun_published",
+     "[model]\nfamily='tokun'\n[encoder]\nchain='4x4'\nlatent=8\nnetwork='published'\nactivation='gelu'\n"
+     "attention=true\nhead='bits'\n[backbone]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
     {"learned",
      "[model]\nfamily='patch'\n[backbone]\nkind='level'\nboundary='learned'\nwidth=8\nheads=2\nhints='sentence'\n"
      "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\n",

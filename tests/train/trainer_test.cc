@@ -162,6 +162,8 @@ INSTANTIATE_TEST_SUITE_P(families, resumed_run,
                                            Case{"byte_bfloat16", testing::kByteModel, "bfloat16"},
                                            Case{"patch_float32", testing::kPatchModel, "float32"},
                                            Case{"patch_bfloat16", testing::kPatchModel, "bfloat16"},
+                                           Case{"autoencoder_float32", testing::kAutoencoder, "float32"},
+                                           Case{"autoencoder_bfloat16", testing::kAutoencoder, "bfloat16"},
                                            Case{"token_float32", testing::kTokenModel, "float32"},
                                            Case{"token_bfloat16", testing::kTokenModel, "bfloat16"}),
                          [](const auto& info) { return info.param.name; });

@@ -73,6 +73,25 @@ layers = 1
 heads = 2
 )";
 
+// With everything that disturbs text and vectors.
+inline const std::string kAutoencoder = R"(
+[model]
+family = "tokun"
+[encoder]
+chain = "4x4"
+latent = 24
+width = 16
+noise = 0.5
+variational = 0.01
+[backbone]
+kind = "none"
+[data]
+random_characters = 0.5
+random_shift = 3
+noise = 0.1
+case_change = 0.5
+)";
+
 inline const std::string kTokenModel = R"(
 [model]
 family = "token"

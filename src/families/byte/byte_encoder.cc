@@ -75,7 +75,7 @@ int64_t ByteEncoder::ngram_row(size_t k, const uint16_t* newest, size_t availabl
          ngram_hash(window, size, kNgramPrimes[0], settings_.ngram_rows);
 }
 
-Encoded ByteEncoder::encode(const PositionBatch& batch) {
+Encoded ByteEncoder::encode(const PositionBatch& batch, at::ScalarType /*compute_type*/) {
   const at::Device device = table_VD_.device();
   const int64_t rows = batch.rows();
   const at::Tensor index_N =

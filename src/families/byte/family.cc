@@ -31,7 +31,7 @@ ModelParts make_byte_parts(ModelSettings& settings, at::Generator generator) {
 namespace {
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& /*folder*/, at::Generator generator) {
-  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+  if (!settings.backbone.is_stack()) {
     throw_input("backbone.kind is \"{}\"; family byte reads plain bytes: use family \"patch\" for it",
                 settings.backbone.kind);
   }

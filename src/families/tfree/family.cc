@@ -44,7 +44,7 @@ WordCounts find_words(const TfreeDecoderSettings& settings, const fs::path& fold
 }
 
 ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator generator) {
-  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+  if (!settings.backbone.is_stack()) {
     throw_input("backbone.kind is \"{}\"; family tfree needs a stack of layers, for instance \"transformer\"",
                 settings.backbone.kind);
   }

@@ -48,7 +48,7 @@ float TfreeEncoder::scale_of(size_t ids) const {
   return (mean_ ? 1 / per_trigram : 1.0F) * (normalize_ ? 1 / trigrams : 1.0F);
 }
 
-Encoded TfreeEncoder::encode(const PositionBatch& batch) {
+Encoded TfreeEncoder::encode(const PositionBatch& batch, at::ScalarType /*compute_type*/) {
   const int64_t rows = batch.rows();
   std::vector<int32_t> ids;
   at::Tensor offsets_N1 = at::empty({rows + 1}, at::kLong);

@@ -48,7 +48,7 @@ TokenSegmenter make_segmenter(const TokenEncoderSettings& settings, std::shared_
 }
 
 ModelParts make(ModelSettings& settings, const std::filesystem::path& folder, at::Generator generator) {
-  if (settings.backbone.is_level() || settings.backbone.is_megabyte()) {
+  if (!settings.backbone.is_stack()) {
     throw_input("backbone.kind is \"{}\"; family token needs a stack of layers, for instance \"transformer\"",
                 settings.backbone.kind);
   }

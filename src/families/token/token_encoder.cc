@@ -71,7 +71,7 @@ TokenEncoder::TokenEncoder(TokenSegmenter segmenter, int64_t rows, int64_t width
       "weight", initial_weight(rows, width, 1 / std::sqrt(static_cast<double>(width)), generator));
 }
 
-Encoded TokenEncoder::encode(const PositionBatch& batch) {
+Encoded TokenEncoder::encode(const PositionBatch& batch, at::ScalarType /*compute_type*/) {
   const at::Tensor index_N = at::from_blob(const_cast<int32_t*>(batch.ids.data()), {batch.rows()}, at::kInt)
                                  .to(at::kLong)
                                  .to(table_VD_.device());

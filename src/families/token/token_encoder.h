@@ -46,7 +46,7 @@ class TokenEncoder final : public TextEncoder {
 
   [[nodiscard]] const Segmenter& segmenter() const override { return segmenter_; }
   [[nodiscard]] int64_t width() const override { return width_; }
-  [[nodiscard]] Encoded encode(const PositionBatch& batch) override;
+  [[nodiscard]] Encoded encode(const PositionBatch& batch, at::ScalarType compute_type) override;
   void encode_rows(const PositionBatch& rows, std::span<const int64_t> stream, std::span<EncoderState*> states,
                    float* out_RD) override;
   [[nodiscard]] at::Tensor table() const override { return table_VD_; }

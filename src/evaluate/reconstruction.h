@@ -1,0 +1,60 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blocks/reconstruction.h"
+#include "corpus/corpus.h"
+#include "evaluate/likelihood.h"
+#include "text/script.h"
+
+namespace verbatim {
+
+// How much of a text an autoencoder of blocks gives back (blocks/reconstruction.h says how it is counted).
+struct ReconstructionSettings {
+  double noise = 0;    // deviation of normal noise on each vector, as a share of theirs (sigma)
+  uint32_t shift = 0;  // characters "x" in front of each document: other block borders
+  int64_t batch_bytes = 65536;
+  int64_t max_bytes = 0;     // of text; 0: all
+  size_t most_examples = 0;  // blocks that came back wrong, kept to be shown
+  uint64_t seed = 1;         // of the noise
+  Precision precision = Precision::kFloat32;
+  const std::atomic<bool>* interrupted = nullptr;  // EvaluationStopped is thrown when set
+};
+
+struct ReconstructionReport {
+  Reconstruction all;
+  std::array<Share, static_cast<size_t>(Script::kCount)> characters;  // by the script of each
+  uint64_t bytes = 0;                                                 // of text
+  uint64_t blocks = 0;
+  double nats = 0;   // of the blocks under the decoder, padding included
+  double sigma = 0;  // mean over the numbers of a vector of their deviation over blocks
+  double encode_seconds = 0, decode_seconds = 0;
+  struct Example {
+    std::string text, came_back;
+  };
+  std::vector<Example> wrong;
+};
+
+// Throws InputError for a model that is no autoencoder, and for documents without a byte.
+[[nodiscard]] ReconstructionReport measure_reconstruction(LanguageModel& model, const DocumentSource& documents,
+                                                          const ReconstructionSettings& settings);
+[[nodiscard]] ReconstructionReport measure_reconstruction(LanguageModel& model,
+                                                          const std::vector<std::string_view>& documents,
+                                                          const ReconstructionSettings& settings);
+
+// The vectors of the blocks of some texts, row after row.
+struct BlockVectors {
+  std::vector<std::string> texts;  // [N] of each block
+  std::vector<float> vectors;      // [N * width]
+  int64_t width = 0;
+};
+// At most `most` blocks. Throws InputError for a model whose positions are no blocks.
+[[nodiscard]] BlockVectors block_vectors(LanguageModel& model, const std::vector<std::string_view>& texts, size_t most);
+
+}  // namespace verbatim

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/positions.h"
+
+namespace verbatim {
+
+// The blocks of a batch as numbers. N rows, T bytes of UTF-32-BE in a block.
+
+// [N, T] int64: the bytes of each row's block, 0 behind its end.
+[[nodiscard]] at::Tensor bytes_of_rows(const PositionBatch& batch, int64_t block_bytes);
+// [N, T] int64: of the block that each row predicts, all 0 for the end of the document, -1 where nothing is predicted.
+[[nodiscard]] at::Tensor bytes_of_targets(const PositionBatch& batch, int64_t block_bytes);
+
+// Units without bytes of their own first: the different units of a batch, and which of them stands where.
+struct DifferentUnits {
+  at::Tensor bytes_U4;  // [U, 4] int64
+  at::Tensor index_M;   // [M] int64, M = N * T / 4 places
+};
+[[nodiscard]] DifferentUnits different_units(const PositionBatch& batch, int64_t block_bytes);
+
+// The units of a block that a model has written, from its bytes: up to the first 0. What stands for no text becomes
+// U+FFFD.
+struct WrittenBlock {
+  std::vector<int32_t> units;
+  int64_t replaced = 0;
+};
+[[nodiscard]] WrittenBlock read_written_block(const uint8_t* bytes, int64_t block_bytes);
+
+}  // namespace verbatim

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "model/family.h"
+
+namespace verbatim {
+
+[[nodiscard]] Family tokun_family();
+
+}  // namespace verbatim

@@ -1,0 +1,193 @@
+#include "families/tokun/gated_network.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "families/tokun/block_bytes.h"
+#include "nn/kernels/dense.h"
+
+namespace verbatim {
+
+namespace {
+
+constexpr int64_t kValues = 256;
+constexpr int64_t kPlanes = 32;    // 17 of Unicode and the escapes
+constexpr int64_t kBytesSaid = 3;  // of a character; the first one of four is always 0
+constexpr double kEpsilon = 1e-6;
+
+double fan_in(int64_t in) { return 1 / std::sqrt(static_cast<double>(in)); }
+
+at::ScalarType computed_in(const at::Tensor& weight, at::ScalarType type) {
+  return weight.scalar_type() == at::kDouble ? at::kDouble : type;
+}
+
+// Of the vectors that a level makes, bytes first.
+int64_t width_of_level(const TokunEncoderSettings& settings, size_t level, size_t levels) {
+  return level + 1 == levels ? settings.latent : settings.width;
+}
+
+// A matrix between one vector and the parts of a group. At first every part mainly has numbers of its own in the
+// vector, so that all parts learn from one problem, the same for each; how they share the room is learnt from there.
+//   joins: [vector, parts * width], else [parts * width, vector]
+at::Tensor apart(int64_t vector, int64_t parts, int64_t width, bool joins, at::Generator& generator) {
+  constexpr double kShared = 0.1;
+  const int64_t room = vector / parts;
+  const int64_t in = joins ? parts * width : vector, out = joins ? vector : parts * width;
+  at::Tensor weight = initial_weight(out, in, (room == 0 ? 1 : kShared) * fan_in(in), generator);
+  if (room == 0 || weight.is_meta()) return weight;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t row = joins ? part * room : part * width, column = joins ? part * width : part * room;
+    const int64_t rows = joins ? room : width, columns = joins ? width : room;
+    weight.slice(0, row, row + rows)
+        .slice(1, column, column + columns)
+        .add_(initial_weight(rows, columns, fan_in(columns), generator));
+  }
+  return weight;
+}
+
+at::Tensor wide(const at::Tensor& x, at::ScalarType type) {
+  return x.to(type == at::kDouble ? at::kDouble : at::kFloat);
+}
+
+}  // namespace
+
+GatedLayer::GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, at::Generator& generator) {
+  const int64_t hidden = width;
+  auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
+  norm_ = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
+  up_ = add_linear(*holder, "up", initial_weight(2 * hidden, width, fan_in(width), generator));
+  // Starts as nearly nothing: the path around it carries the text from the first step on.
+  down_ = add_linear(*holder, "down", initial_weight(width, hidden, 0.1 * fan_in(hidden), generator));
+}
+
+at::Tensor GatedLayer::operator()(const at::Tensor& x_MW, at::ScalarType type) const {
+  const at::Tensor hidden = up_(norm_(x_MW, type));
+  return x_MW + wide(down_(type == at::kDouble ? nn::swiglu_plain(hidden) : nn::swiglu(hidden)), type);
+}
+
+double GatedLayer::multiplications() const {
+  return static_cast<double>(up_.weight_ED.numel() + down_.weight_ED.numel());
+}
+
+GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator)
+    : chain_(settings.block_options().chain), block_bytes_(chain_.block_bytes()) {
+  const size_t levels = chain_.factors.size();
+  int64_t width = width_of_level(settings, 0, levels);
+  const int64_t places = chain_.factors.front() / 4 * kBytesSaid;
+  table_PW_ = register_parameter("table", initial_weight(places * kValues, width, fan_in(places), generator));
+  first_ = GatedLayer(*this, "level0", width, generator);
+  for (size_t i = 1; i < levels; ++i) {
+    Level level{.factor = chain_.factors[i], .norm = {}, .join = {}, .layer = {}};
+    auto holder = register_module(fmt::format("join{}", i), std::make_shared<torch::nn::Module>("join"));
+    const int64_t joined = level.factor * width;
+    level.norm = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
+    width = width_of_level(settings, i, levels);
+    level.join = add_linear(*holder, "dense", apart(width, level.factor, joined / level.factor, true, generator));
+    level.layer = GatedLayer(*this, fmt::format("level{}", i), width, generator);
+    levels_.push_back(std::move(level));
+  }
+}
+
+at::Tensor GatedEncoder::forward(const PositionBatch& batch, at::ScalarType type) {
+  type = computed_in(table_PW_, type);
+  const at::Device device = table_PW_.device();
+  const auto rows_of_bytes = [&](const at::Tensor& bytes_M4) {
+    // Byte 1 to 3 of each character have tables of their own, and so has each character of the group.
+    const int64_t group = chain_.factors.front();
+    const at::Tensor said = bytes_M4.reshape({-1, group / 4, 4}).slice(2, 1, 4).reshape({-1, group / 4 * kBytesSaid});
+    const at::Tensor offsets = at::arange(said.size(1), at::kLong) * kValues;
+    const at::Tensor index_MP = (said + offsets).contiguous().to(device);
+    return type == at::kDouble ? nn::gather_sum_plain(table_PW_, index_MP) : nn::gather_sum(table_PW_, index_MP);
+  };
+  at::Tensor x;
+  if (chain_.factors.front() == 4) {
+    const DifferentUnits units = different_units(batch, block_bytes_);
+    x = first_(rows_of_bytes(units.bytes_U4), type);
+    const at::Tensor index_M = units.index_M.to(device);
+    x = type == at::kDouble ? nn::gather_rows_plain(x, index_M) : nn::gather_rows(x, index_M);
+  } else {
+    x = first_(rows_of_bytes(bytes_of_rows(batch, block_bytes_)), type);
+  }
+  for (const Level& level : levels_) {
+    const at::Tensor parts = level.norm(x, type);
+    x = wide(level.join(parts.reshape({-1, level.factor * parts.size(1)})), type);
+    x = level.layer(x, type);
+  }
+  return x * (x.square().mean(1, /*keepdim=*/true) + kEpsilon).rsqrt();
+}
+
+double GatedEncoder::multiplications() const {
+  double total = first_.multiplications() * static_cast<double>(block_bytes_) / chain_.factors.front();
+  int64_t vectors = block_bytes_ / chain_.factors.front();
+  for (const Level& level : levels_) {
+    vectors /= level.factor;
+    total += static_cast<double>(vectors) *
+             (static_cast<double>(level.join.weight_ED.numel()) + level.layer.multiplications());
+  }
+  return total;
+}
+
+GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, at::Generator& generator)
+    : chain_(settings.block_options().chain), bits_(settings.head == "bits") {
+  const size_t levels = chain_.factors.size();
+  for (size_t i = levels - 1; i > 0; --i) {
+    Level level{.factor = chain_.factors[i], .layer = {}, .norm = {}, .split = {}};
+    const int64_t width = width_of_level(settings, i, levels);
+    const int64_t parts = level.factor * width_of_level(settings, i - 1, levels);
+    level.layer = GatedLayer(*this, fmt::format("level{}", i), width, generator);
+    auto holder = register_module(fmt::format("split{}", i), std::make_shared<torch::nn::Module>("split"));
+    level.norm = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
+    level.split = add_linear(*holder, "dense", apart(width, level.factor, parts / level.factor, false, generator),
+                             at::zeros({parts}));
+    levels_.push_back(std::move(level));
+  }
+  const int64_t width = width_of_level(settings, 0, levels);
+  last_ = GatedLayer(*this, "level0", width, generator);
+  norm_ = add_norm(*this, "norm", width, NormKind::kRms, kEpsilon);
+  const int64_t characters = chain_.factors.front() / 4;
+  const auto add_head = [&](const char* name, int64_t values) {
+    const int64_t outputs = characters * (bits_ ? 8 : values);
+    return add_linear(*this, name, initial_weight(outputs, width, fan_in(width), generator), at::zeros({outputs}));
+  };
+  plane_ = add_head("head_plane", kPlanes);
+  high_ = add_head("head_high", kValues);
+  low_ = add_head("head_low", kValues);
+}
+
+std::vector<ByteLogits> GatedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
+  type = computed_in(plane_.weight_ED, type);
+  at::Tensor x = wide(z_NL, type);
+  for (const Level& level : levels_) {
+    x = level.layer(x, type);
+    const at::Tensor parts = level.split(level.norm(x, type));
+    x = wide(parts, type).reshape({-1, parts.size(1) / level.factor});
+  }
+  x = last_(x, type);
+  const at::Tensor said = norm_(x, type);
+  const int64_t characters = chain_.factors.front() / 4;
+  std::vector<ByteLogits> heads;
+  for (const LinearWeights* head : {&plane_, &high_, &low_}) {
+    const at::Tensor logits = (*head)(said);
+    heads.push_back({.logits_RV = logits.reshape({-1, logits.size(1) / characters}),
+                     .first = static_cast<int64_t>(heads.size()) + 1,
+                     .stride = 4,
+                     .bits = bits_});
+  }
+  return heads;
+}
+
+double GatedDecoder::multiplications() const {
+  double total = 0;
+  double vectors = 1;
+  for (const Level& level : levels_) {
+    total += vectors * (level.layer.multiplications() + static_cast<double>(level.split.weight_ED.numel()));
+    vectors *= static_cast<double>(level.factor);
+  }
+  double of_vector = last_.multiplications();
+  for (const LinearWeights* head : {&plane_, &high_, &low_}) of_vector += static_cast<double>(head->weight_ED.numel());
+  return total + vectors * of_vector;
+}
+
+}  // namespace verbatim

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "families/tokun/block_network.h"
+#include "model/weights.h"
+
+namespace verbatim {
+
+// Our autoencoder of blocks. W: width of the vectors inside, L: of a block's.
+//
+// Each byte of a character has a table of its own for its place, so that no (place, value) pair is out of reach; a
+// character is the sum of three rows (the first byte of UTF-32 is always 0), and its vector is computed once however
+// often it comes. Every level joins the normalised vectors of a group with one matrix; behind each stands a residual
+// gated layer. A block's vector is normalised: its numbers have mean square 1, whatever the weights, so noise of a
+// given deviation means the same everywhere. The decoder is the mirror image and ends in one softmax for each byte.
+
+// x + W2 swiglu(W1 norm(x))
+class GatedLayer {
+ public:
+  GatedLayer() = default;
+  GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, at::Generator& generator);
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, at::ScalarType type) const;
+  [[nodiscard]] double multiplications() const;
+
+ private:
+  Norm norm_;
+  LinearWeights up_, down_;
+};
+
+class GatedEncoder final : public BlockEncoderNetwork {
+ public:
+  GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator);
+  [[nodiscard]] at::Tensor forward(const PositionBatch& batch, at::ScalarType type) override;
+  [[nodiscard]] double multiplications() const override;
+
+ private:
+  struct Level {
+    int64_t factor = 0;
+    Norm norm;
+    LinearWeights join;
+    GatedLayer layer;
+  };
+  Chain chain_;
+  int64_t block_bytes_;
+  at::Tensor table_PW_;  // [P * 256, W], P places of the first level's bytes that are not always 0
+  GatedLayer first_;
+  std::vector<Level> levels_;  // from the second on
+};
+
+class GatedDecoder final : public BlockDecoderNetwork {
+ public:
+  GatedDecoder(const TokunEncoderSettings& settings, at::Generator& generator);
+  [[nodiscard]] std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType type) override;
+  [[nodiscard]] double multiplications() const override;
+
+ private:
+  struct Level {
+    int64_t factor = 0;
+    GatedLayer layer;
+    Norm norm;
+    LinearWeights split;
+  };
+  Chain chain_;
+  bool bits_;
+  std::vector<Level> levels_;  // the last one of the chain first
+  GatedLayer last_;
+  Norm norm_;
+  LinearWeights plane_, high_, low_;  // the second to the fourth byte of each character
+};
+
+}  // namespace verbatim

@@ -1,0 +1,85 @@
+#include "families/tokun/tokun_decoder.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "families/tokun/block_bytes.h"
+
+namespace verbatim {
+
+namespace {
+constexpr double kEpsilon = 1e-6;
+}
+
+TokunDecoder::TokunDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator)
+    : settings_(settings), block_bytes_(settings.block_options().chain.block_bytes()) {
+  if (width == 0) return;
+  project_ = add_linear(*this, "project",
+                        initial_weight(settings.latent, width, 1 / std::sqrt(static_cast<double>(width)), generator));
+}
+
+void TokunDecoder::keep_frozen() {
+  if (!settings_.frozen) return;
+  for (auto& parameter : named_parameters()) {
+    if (!parameter.key().starts_with("project.")) parameter.value().requires_grad_(false);
+  }
+}
+
+double TokunDecoder::learning_rate_factor(std::string_view parameter) const {
+  return settings_.frozen && !parameter.starts_with("project.") ? 0 : 1;
+}
+
+double TokunDecoder::multiplications_per_row() const {
+  return multiplications_per_block() +
+         (project_.weight_ED.defined() ? static_cast<double>(project_.weight_ED.numel()) : 0);
+}
+
+at::Tensor TokunDecoder::vectors_of(const at::Tensor& h_ND) const {
+  const at::ScalarType wide = h_ND.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  if (!project_.weight_ED.defined()) return h_ND.to(wide);
+  const at::Tensor z_NL = project_(h_ND).to(wide);
+  // The published encoder's vectors have any length, ours have this one.
+  if (settings_.network == "published") return z_NL;
+  return z_NL * (z_NL.square().mean(1, /*keepdim=*/true) + kEpsilon).rsqrt();
+}
+
+at::Tensor TokunDecoder::vector_of_row(std::span<const float> h_D) const {
+  return vectors_of(at::from_blob(const_cast<float*>(h_D.data()), {1, static_cast<int64_t>(h_D.size())},
+                                  at::TensorOptions(at::kFloat)));
+}
+
+at::Tensor TokunDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch) {
+  return nats_of_vectors(vectors_of(h_ND), h_ND.scalar_type(), batch);
+}
+
+at::Tensor TokunDecoder::reconstruct(const at::Tensor& h_ND) {
+  at::NoGradGuard no_grad;
+  return blocks_of_vectors(vectors_of(h_ND));
+}
+
+WholeBlockDecoder::WholeBlockDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator)
+    : TokunDecoder(settings, width, generator),
+      network_(register_module("network", make_block_decoder(settings, generator))) {
+  keep_frozen();
+}
+
+at::Tensor WholeBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type, const PositionBatch& batch) {
+  return nats_of_blocks(network_->forward(z_NL, type), bytes_of_targets(batch, block_bytes_).to(z_NL.device()));
+}
+
+at::Tensor WholeBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL) {
+  return most_likely_blocks(network_->forward(z_NL, at::kFloat), z_NL.size(0), block_bytes_);
+}
+
+NextPosition WholeBlockDecoder::choose(std::span<const float> h_D, const DecoderState& /*state*/, Chooser& chooser) {
+  at::NoGradGuard no_grad;
+  const std::vector<uint8_t> bytes =
+      choose_block(network_->forward(vector_of_row(h_D), at::kFloat), block_bytes_, chooser);
+  WrittenBlock block = read_written_block(bytes.data(), block_bytes_);
+  replaced_ += block.replaced;
+  const bool ends = block.units.empty();
+  return {.ids = std::move(block.units), .ends_document = ends};
+}
+
+}  // namespace verbatim

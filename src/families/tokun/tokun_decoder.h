@@ -1,0 +1,93 @@
+#pragma once
+
+#include "families/tokun/block_network.h"
+#include "families/tokun/tokun_segmenter.h"
+#include "model/decoder.h"
+#include "model/layer_stack.h"
+#include "model/weights.h"
+
+namespace verbatim {
+
+// Vectors to blocks of characters. In a language model the vector of a row becomes the vector of the block that comes
+// next; alone it is that of the row's own block.
+//
+// Likelihood: exact under the decoder. All at once: the product over the bytes of the block, its padding included,
+// which says where it ends; the end of the document is a block of padding alone. One after the other: the product over
+// the symbols of block_symbols.h, of which only those that can come next share the probability.
+class TokunDecoder : public TextDecoder {
+ public:
+  [[nodiscard]] Likelihood likelihood() const override { return Likelihood::kExact; }
+  [[nodiscard]] at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) override;
+  // Blocks are no fixed list.
+  [[nodiscard]] std::vector<float> scores(std::span<const float> /*h_D*/) override { return {}; }
+  [[nodiscard]] double learning_rate_factor(std::string_view parameter) const override;
+  [[nodiscard]] double multiplications_per_row() const override;
+
+  // The most likely blocks of UTF-32-BE bytes, [N, T] uint8 on the CPU (symbol by symbol where they are written so).
+  [[nodiscard]] at::Tensor reconstruct(const at::Tensor& h_ND);
+  [[nodiscard]] int64_t block_bytes() const { return block_bytes_; }
+  // Units that stood for no text, in all that was chosen so far.
+  [[nodiscard]] int64_t replaced() const { return replaced_; }
+
+ protected:
+  // `width`: of the backbone; 0: none, the model is an autoencoder.
+  TokunDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator);
+  void keep_frozen();
+
+  [[nodiscard]] virtual at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
+                                                   const PositionBatch& batch) = 0;
+  [[nodiscard]] virtual at::Tensor blocks_of_vectors(const at::Tensor& z_NL) = 0;
+  [[nodiscard]] virtual double multiplications_per_block() const = 0;
+  // [N, L] float32 (or double)
+  [[nodiscard]] at::Tensor vectors_of(const at::Tensor& h_ND) const;
+  [[nodiscard]] at::Tensor vector_of_row(std::span<const float> h_D) const;
+
+  TokunEncoderSettings settings_;
+  int64_t block_bytes_;
+  int64_t replaced_ = 0;
+
+ private:
+  LinearWeights project_;  // [L, D] in a language model
+};
+
+// All bytes of a block at once, each by itself.
+class WholeBlockDecoder final : public TokunDecoder {
+ public:
+  WholeBlockDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator);
+  [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
+  [[nodiscard]] BlockDecoderNetwork& network() { return *network_; }
+
+ private:
+  [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
+                                           const PositionBatch& batch) override;
+  [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL) override;
+  [[nodiscard]] double multiplications_per_block() const override { return network_->multiplications(); }
+
+  std::shared_ptr<BlockDecoderNetwork> network_;
+};
+
+// The symbols of a block one after the other: a little transformer that sees the block's vector and what it has
+// written of the block.
+class SymbolBlockDecoder final : public TokunDecoder {
+ public:
+  SymbolBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, int64_t width,
+                     at::Generator& generator);
+  [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
+
+ private:
+  [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
+                                           const PositionBatch& batch) override;
+  [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL) override;
+  [[nodiscard]] double multiplications_per_block() const override;
+  // The units of one block, from its vector (L floats); empty at the end of the document.
+  [[nodiscard]] std::vector<int32_t> write_block(const float* z_L, Chooser& chooser);
+
+  BlockOptions blocks_;
+  int64_t width_;
+  LinearWeights context_;  // [W, L]
+  at::Tensor table_SW_;    // of symbols, and of the start
+  std::shared_ptr<StackBackbone> stack_;
+  LinearWeights head_;  // [S, W]
+};
+
+}  // namespace verbatim

@@ -1,0 +1,98 @@
+#include "families/tokun/tokun_settings.h"
+
+#include "base/error.h"
+
+namespace verbatim {
+
+void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
+  visitor.setting(
+      "chain", chain,
+      {.help = "parts that each level joins to one, from the bytes of UTF-32 up: \"4x16\" is 16 characters"});
+  visitor.setting("borders", borders,
+                  {.help = "where blocks end: when they are full, or where the text says so (then an insertion changes "
+                           "the blocks around it only)",
+                   .choices = {"fixed", "content"}});
+  visitor.setting("network", network,
+                  {.help = "gated: residual gated layers; published: as the project tokun had it in 2024",
+                   .choices = {"gated", "published"}});
+  visitor.setting("latent", latent, {.help = "width of a block's vector", .minimum = 2, .maximum = 65536});
+  visitor.setting(
+      "head", head,
+      {.help = "how a byte is said: a softmax over 256 values, or eight bits", .choices = {"softmax", "bits"}});
+  if (network == "gated") {
+    visitor.setting("width", width, {.help = "width of the vectors inside", .minimum = 2, .maximum = 65536});
+  } else {
+    visitor.setting("activation", activation,
+                    {.help = "behind each dense layer", .choices = {"relu", "gelu", "silu", "sigmoid", "tanh"}});
+    visitor.setting("normalization", normalization, {.help = "a LayerNorm in each block"});
+    if (normalization) visitor.setting("normalization_gain", normalization_gain, {.help = "with gain and offset"});
+    visitor.setting("attention", attention, {.help = "over the parts of a group, without weights of its own"});
+    visitor.setting("places", places, {.help = "a learned row for each place in a group"});
+    visitor.setting("mirrored", mirrored,
+                    {.help = "the decoder walks the chain back; false: in the encoder's order, as first published"});
+  }
+  visitor.setting("noise", noise,
+                  {.help = "largest deviation of noise added to vectors in training; their own is 1 (0: none)",
+                   .minimum = 0,
+                   .maximum = 100});
+  if (noise > 0) {
+    visitor.setting("noisy_share", noisy_share,
+                    {.help = "blocks of natural text that get some, of all", .minimum = 0, .maximum = 1});
+  }
+  if (network == "gated") {
+    visitor.setting(
+        "variational", variational,
+        {.help = "weight of the distance of vectors to a normal distribution (variational autoencoder); 0: none",
+         .minimum = 0,
+         .maximum = 1000});
+  }
+  visitor.setting("autoencoder", autoencoder,
+                  {.help = "model or run folder of a trained autoencoder to start with; empty: weights from the seed"});
+  visitor.setting("frozen", frozen, {.help = "keep the autoencoder's weights as they are"});
+}
+
+void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
+  visitor.setting(
+      "kind", kind,
+      {.help = "how a block is written: all its bytes at once, each by itself (blocks), or one after the other "
+               "by a little transformer (bytes)",
+       .choices = {"blocks", "bytes"}});
+  if (kind != "bytes") return;
+  visitor.setting("width", width, {.help = "width of that transformer", .minimum = 2, .maximum = 65536});
+  visitor.setting("layers", layers, {.help = "its layers", .minimum = 1, .maximum = 1024});
+  visitor.setting("heads", heads, {.help = "its heads", .minimum = 1, .maximum = 4096});
+}
+
+BlockOptions TokunEncoderSettings::block_options() const {
+  // Padding is 0, so a NUL of the text becomes another number.
+  BlockOptions options{.chain = parse_chain(chain), .shift = 0, .nul = NulForm::kEscaped};
+  if (options.chain.block_bytes() % 4 != 0) {
+    throw_input(
+        "encoder.chain is \"{}\", {} bytes of UTF-32 in a block; expected whole characters of 4 bytes, as in \"4\", "
+        "\"4x4\", \"4x16\" or \"64\"",
+        chain, options.chain.block_bytes());
+  }
+  if (borders != "content") return options;
+  const uint32_t characters = options.chain.block_bytes() / 4;
+  BorderOptions content = complete_borders({}, characters);
+  // What ends a block then lies inside it, so that a decoder knows the end without being told.
+  content.window = std::min(content.window, content.minimum);
+  options.borders = content;
+  return options;
+}
+
+void TokunEncoderSettings::validate() const {
+  const BlockOptions options = block_options();
+  if (network == "gated" && options.chain.factors.front() % 4 != 0) {
+    throw_input(
+        "encoder.chain is \"{}\"; the gated network reads whole characters, so the first factor must be a multiple of "
+        "4 "
+        "(\"4x16\", \"16x4\"); encoder.network = \"published\" takes any chain",
+        chain);
+  }
+  if (frozen && autoencoder.empty()) {
+    throw_input("encoder.frozen is set, but encoder.autoencoder names no trained weights to keep");
+  }
+}
+
+}  // namespace verbatim

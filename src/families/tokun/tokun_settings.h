@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "blocks/blocks.h"
+#include "settings/visitor.h"
+
+namespace verbatim {
+
+// How text becomes blocks, and a block one vector.
+struct TokunEncoderSettings : Settings {
+  std::string chain = "4x16";     // how many parts each level joins, from the bytes of UTF-32 up
+  std::string borders = "fixed";  // or "content": the text decides where blocks end
+  std::string network = "gated";  // or "published": as the project tokun had it in May to August 2024
+  int64_t latent = 256;           // width of a block's vector
+  int64_t width = 192;            // gated: of the vectors inside; the published network has one width everywhere
+  std::string head = "softmax";   // over the values of a byte; or "bits": eight yes or no
+
+  // published
+  std::string activation = "relu";
+  bool normalization = true;       // a LayerNorm in each block,
+  bool normalization_gain = true;  // with gain and offset
+  bool attention = false;          // over the parts of a group, without weights
+  bool places = true;              // a learned row for each place in a group
+  bool mirrored = true;  // the decoder walks the factors back; false: in the encoder's order, as first published
+
+  // training
+  double noise = 0;          // largest deviation of the noise on vectors, whose own is about 1
+  double noisy_share = 0.5;  // of the blocks of natural text that get some
+  double variational = 0;    // weight of the distance to a normal distribution; 0: no learned deviation
+
+  // in a language model
+  std::string autoencoder;  // model or run folder whose encoder and decoder it starts with
+  bool frozen = false;      // and keeps
+
+  void visit(SettingsVisitor& visitor) override;
+
+  // Blocks of a whole number of characters. Throws InputError.
+  [[nodiscard]] BlockOptions block_options() const;
+  // Checks what single bounds cannot. Throws InputError.
+  void validate() const;
+};
+
+// How a vector becomes the text of a block.
+struct TokunDecoderSettings : Settings {
+  std::string kind = "blocks";  // all bytes at once, or "bytes": one after the other, by a little transformer
+  int64_t width = 128;
+  int64_t layers = 2;
+  int64_t heads = 4;
+
+  void visit(SettingsVisitor& visitor) override;
+};
+
+}  // namespace verbatim
