@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text_format.h"
 #include "cli/text_page_parts.h"
+#include "text/html.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -27,49 +28,6 @@ constexpr int kColors = 17;
 constexpr double kMostBits = 8;  // per byte: the end of the colour scale, what a model that knows nothing pays
 constexpr size_t kMostHistogramBars = 24;
 
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  escaped.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
-// Names from a command line may be any bytes.
-std::string escape_name(std::string_view text) {
-  std::string visible;
-  for (const char c : replace_invalid_utf8(text))
-    visible += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c;
-  return escape_html(visible);
-}
-
-// Characters that a reader cannot see or that would turn the page around: controls, line separators, directions and
-// other invisible signs. The script has the same list.
-bool is_hidden(char32_t c) {
-  return (c < 0x20 && c != '\t' && c != '\n') || (c >= 0x7F && c <= 0x9F) || c == 0xAD || c == 0x61C ||
-         (c >= 0x200B && c <= 0x200F && c != 0x200D && c != 0x200C) || (c >= 0x2028 && c <= 0x202E) ||
-         (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) || (c & 0xFFFE) == 0xFFFE;
-}
-
 // One character with the marks that follow it, or one byte that belongs to none.
 struct Cell {
   size_t start = 0, end = 0;
@@ -84,7 +42,7 @@ std::string escape_markup(const CodePoint& unit) {
 Cell cell_at(std::string_view document, size_t start, size_t limit) {
   const CodePoint unit = decode_utf8(document, start);
   Cell cell{.start = start, .end = start + unit.size, .markup = {}};
-  if (!unit.valid || is_hidden(unit.value)) {
+  if (!unit.valid || is_hidden_character(unit.value)) {
     cell.markup = escape_markup(unit);
     return cell;
   }
@@ -167,7 +125,7 @@ class ColoredText {
     }
     if (!content_.bits.empty()) title += fmt::format(": {:.2f} bits", bits);
     if (!content_.ids.empty()) {
-      title += fmt::format(", {} {}", escape_name(content_.position), fmt::join(content_.ids[position_], " "));
+      title += fmt::format(", {} {}", escape_html_name(content_.position), fmt::join(content_.ids[position_], " "));
     }
     return fmt::format("<b class=\"{}\" title=\"{}\">{}</b>", classes, title, cell.markup);
   }
@@ -232,19 +190,19 @@ std::string figure(std::string_view name, std::string_view value) {
 
 std::string header(const TextPageContent& content, double bits) {
   const auto bytes = static_cast<double>(content.document.size());
-  std::string text = fmt::format("<header>\n<h1 dir=\"auto\">{}</h1>\n<dl>\n", escape_name(content.title));
+  std::string text = fmt::format("<header>\n<h1 dir=\"auto\">{}</h1>\n<dl>\n", escape_html_name(content.title));
   if (!content.bits.empty()) {
     text += figure("bits per byte", bytes > 0 ? fmt::format("{:.3f}", bits / bytes) : "none");
     text += figure("bits in total", fmt::format("{:.1f}, and {:.1f} for the end", bits, content.end_bits));
   }
   text += figure("bytes", fmt::format("{}", content.document.size()));
   if (content.position_ends.size() != content.document.size()) {
-    text += figure(escape_name(content.position + "s"),
+    text += figure(escape_html_name(content.position + "s"),
                    fmt::format("{}, {:.2f} bytes each", content.position_ends.size(),
                                bytes / static_cast<double>(std::max<size_t>(content.position_ends.size(), 1))));
   }
-  text += figure("model", escape_name(content.model));
-  text += figure("family", escape_name(content.family));
+  text += figure("model", escape_html_name(content.model));
+  text += figure("family", escape_html_name(content.family));
   text += figure("parameters", format_count(static_cast<double>(content.parameters)));
   text += figure("levels of patches", content.levels.empty() ? "none" : fmt::format("{}", content.levels.size()));
   text += "</dl>\n";
@@ -258,9 +216,9 @@ std::string header(const TextPageContent& content, double bits) {
     for (size_t i = 0; i < content.levels.size(); ++i) {
       const PageLevel& level = content.levels[i];
       const auto patches = static_cast<double>(std::max<size_t>(level.ends.size(), 1));
-      text +=
-          fmt::format("<tr><td><span class=\"mark e{}\"></span>{}</td><td>{}</td><td>{}</td><td>{:.2f}</td>",
-                      std::min<size_t>(i + 1, 4), i + 1, escape_name(level.rule), level.ends.size(), bytes / patches);
+      text += fmt::format("<tr><td><span class=\"mark e{}\"></span>{}</td><td>{}</td><td>{}</td><td>{:.2f}</td>",
+                          std::min<size_t>(i + 1, 4), i + 1, escape_html_name(level.rule), level.ends.size(),
+                          bytes / patches);
       if (!content.bits.empty()) text += fmt::format("<td>{:.2f}</td>", bits / patches);
       text += fmt::format("<td>{}</td></tr>\n", histogram(level.ends));
     }
@@ -333,17 +291,7 @@ std::string page_data(const TextPageContent& content) {
   if (!content.bits.empty()) data["millibits"] = thousandths(content.bits);
   data["levels"] = Json::array();
   for (const PageLevel& level : content.levels) data["levels"].push_back(level_data(level));
-  const std::string text = data.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
-  std::string escaped;
-  escaped.reserve(text.size());
-  for (const char c : text) {
-    if (c == '<') {
-      escaped += "\\u003c";
-    } else {
-      escaped += c;
-    }
-  }
-  return escaped;
+  return escape_script_json(data.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace));
 }
 
 }  // namespace
@@ -362,7 +310,7 @@ std::string text_page(const TextPageContent& content) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n<title>{} - Verbatim</title>\n<style>{}</style>\n</head>\n"
       "<body>\n",
-      escape_name(content.title), kTextPageStyle);
+      escape_html_name(content.title), kTextPageStyle);
   page += header(content, bits);
   page += fmt::format("<div class=\"bar\">\n{}{}</div>\n", kTextPageControls, legend(!content.bits.empty()));
   page += "<main>\n<div id=\"text\">\n";
