@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
+#include "cli/embeddings.h"
 #include "cli/model_argument.h"
 #include "cli/tensor_options.h"
 #include "corpus/corpus.h"
@@ -160,6 +161,12 @@ void add_sizes(const Backbone& backbone, double rows_per_byte, const Rows& rows,
 int run_inspect(const InspectFlags& flags, CommandContext& context) {
   if (!flags.what_if.encoder.empty() || !flags.what_if.tokenizer.empty()) {
     throw UsageError("--encoder and --tokenizer belong to --what-if NAME, which takes the place of MODEL");
+  }
+  if (!flags.embeddings.empty()) {
+    if (flags.data.empty()) throw UsageError("--embeddings needs text whose blocks are shown: give --data PATH");
+    const ModelArgument trained = open_model(flags.model);
+    write_embeddings(*trained.model, *open_documents(flags.data), flags.points, flags.embeddings, context);
+    return 0;
   }
   const ModelArgument argument = open_model_or_shapes(flags.model, flags.overrides);
   LanguageModel& model = *argument.model;

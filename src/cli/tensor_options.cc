@@ -201,6 +201,7 @@ CommandDefinition define_inspect(RunWith<InspectFlags> run) {
       .examples = {
           {"verbatim inspect run/", "structure, parameters, memory, cost per byte"},
           {"verbatim inspect configs/patch-space-small.toml --backbone.inner.layers=6", "before training"},
+          {"verbatim inspect autoencoder/ --data texts/ --embeddings page.html", "vectors of blocks as a picture"},
           {"verbatim inspect --what-if llama3-8b --encoder tokun:4x4x4", "a known model without its vocabulary"}}};
   command.options.positional(
       "MODEL", flags->model,
@@ -208,6 +209,13 @@ CommandDefinition define_inspect(RunWith<InspectFlags> run) {
   command.options.option(
       "--data", flags->data,
       {.help = "text on which costs are counted", .placeholder = "PATH", .completes = Completes::kFile});
+  command.options.option("--embeddings", flags->embeddings,
+                         {.help = "family tokun: write a page that shows the vectors of the blocks of --data",
+                          .placeholder = "FILE",
+                          .completes = Completes::kFile});
+  command.options.option(
+      "--points", flags->points,
+      {.help = "blocks on that page", .unit = "blocks", .default_text = "1500", .minimum = 2, .maximum = 5000});
   command.options.overrides(flags->overrides);
   add_what_if_options(command.options, flags->what_if);
   command.run = run_with(std::move(run), flags);

@@ -65,6 +65,8 @@ struct InspectFlags {
   std::filesystem::path model;
   std::vector<std::string> overrides;
   std::string data;
+  std::string embeddings;
+  int64_t points = 1500;
   WhatIfFlags what_if;  // for the help; answered in what_if.cc
 };
 

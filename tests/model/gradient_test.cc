@@ -58,7 +58,7 @@ const Entry kEntries[] = {
      "width=8\nheads=2\nlayers=1\n[backbone]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
     {"tokun_published",
      "[model]\nfamily='tokun'\n[encoder]\nchain='4x4'\nlatent=8\nnetwork='published'\nactivation='gelu'\n"
-     "attention=true\nhead='bits'\n[backbone]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
+     "head='bits'\n[backbone]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
     {"learned",
      "[model]\nfamily='patch'\n[backbone]\nkind='level'\nboundary='learned'\nwidth=8\nheads=2\nhints='sentence'\n"
      "[backbone.inner]\nkind='transformer'\nwidth=12\nlayers=1\nheads=2\n",

@@ -85,12 +85,9 @@ noise = 0.5
 variational = 0.01
 [backbone]
 kind = "none"
-[data]
-random_characters = 0.5
-random_shift = 3
-noise = 0.1
-case_change = 0.5
 )";
+inline const std::vector<std::string> kDisturbances = {"data.random_characters=0.5", "data.random_shift=3",
+                                                       "data.noise=0.1", "data.case_change=0.5"};
 
 inline const std::string kTokenModel = R"(
 [model]
