@@ -45,6 +45,22 @@ void append_random_units(size_t count, RandomUnits which, Random& random, std::u
   for (size_t i = 0; i < count; ++i) units.push_back(random_unit(which, random));
 }
 
+void append_made_up_script(size_t count, Random& random, std::u32string& units) {
+  constexpr char32_t kStretch = 256;
+  constexpr char32_t kAlphabets = 0x3400;   // most scripts lie below,
+  constexpr char32_t kTwoPlanes = 0x20000;  // and nearly all below this
+  constexpr double kAscii = 0.2;
+  const char32_t most = random.uniform() < 0.5 ? kAlphabets : kTwoPlanes;
+  const auto begin = static_cast<char32_t>(random.below(most - kStretch));
+  while (count > 0) {
+    char32_t unit = random.uniform() < kAscii ? ' ' + static_cast<char32_t>(random.below(0x7F - ' '))
+                                              : begin + static_cast<char32_t>(random.below(kStretch));
+    if (unit - kFirstSurrogate < kSurrogates) unit = random_unit(RandomUnits::kScalarValues, random);
+    units.push_back(unit);
+    --count;
+  }
+}
+
 std::u32string add_noise(std::u32string_view units, const NoiseOptions& options, Random& random) {
   check_chance("replace", options.replace);
   check_chance("insert", options.insert);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text_format.h"
+#include "cli/marked_text.h"
 #include "cli/model_argument.h"
 #include "cli/tensor_options.h"
 #include "cli/terminal.h"
@@ -38,62 +39,6 @@ Record record_of(const TextPart& part, size_t index, std::string_view document) 
   return record;
 }
 
-// A part on one line of a terminal: control characters and bytes that are no text become visible.
-std::string visible(std::string_view bytes) {
-  std::string text;
-  for (size_t at = 0; at < bytes.size();) {
-    const CodePoint unit = decode_utf8(bytes, at);
-    if (!unit.valid || unit.value < 0x20 || unit.value == 0x7F) {
-      text += unit.value == '\n'   ? "\\n"
-              : unit.value == '\t' ? "\\t"
-                                   : fmt::format("\\x{:02X}", static_cast<unsigned>(unit.value));
-    } else {
-      text += bytes.substr(at, unit.size);
-    }
-    at += unit.size;
-  }
-  return text;
-}
-
-// What stands behind the last character of a patch, from the first level to the fourth; further levels share the last.
-constexpr std::array<std::string_view, 4> kMarks = {"\u00B7", "\u2502", "\u2503", "\u2551"};
-constexpr std::array<std::string_view, 4> kMarkColors = {"\033[2m", "\033[36m", "\033[1;35m", "\033[1m"};
-
-std::string mark_of(size_t level, bool has_colors) {
-  const size_t index = std::min(level, kMarks.size() - 1);
-  if (!has_colors) return std::string(kMarks[index]);
-  return fmt::format("{}{}\033[0m", kMarkColors[index], kMarks[index]);
-}
-
-// The text itself with a mark behind each patch: that of the highest level which ends there. Line ends stay, so that it
-// can be read. A patch that ends inside a character gets its mark behind the character (--table shows where exactly).
-std::string marked(const std::vector<std::vector<uint64_t>>& ends, std::string_view document, bool has_colors) {
-  std::string text;
-  std::vector<size_t> patch(ends.size(), 0);
-  for (size_t at = 0; at < document.size();) {
-    const CodePoint unit = decode_utf8(document, at);
-    text += unit.valid && unit.value == '\n' ? std::string("\n") : visible(document.substr(at, unit.size));
-    at += unit.size;
-    std::optional<size_t> highest;
-    for (size_t level = 0; level < ends.size(); ++level) {
-      for (; patch[level] < ends[level].size() && ends[level][patch[level]] <= at; ++patch[level]) highest = level;
-    }
-    if (highest.has_value() && at < document.size()) text += mark_of(*highest, has_colors);
-  }
-  return text;
-}
-
-// Marks and figures of each level.
-std::string nesting_legend(const std::vector<std::vector<uint64_t>>& ends, size_t bytes, bool has_colors) {
-  std::string text;
-  for (size_t level = 0; level < ends.size(); ++level) {
-    text += fmt::format("{} level {}: {} patches, {:.2f} bytes each\n", mark_of(level, has_colors), level + 1,
-                        ends[level].size(),
-                        static_cast<double>(bytes) / static_cast<double>(std::max<size_t>(ends[level].size(), 1)));
-  }
-  return text;
-}
-
 // A page about a text from a command line is called by its beginning.
 std::string title_of(const EncodeFlags& flags, std::string_view document) {
   if (!flags.file.empty()) return flags.file.filename().string();
@@ -106,7 +51,7 @@ std::string title_of(const EncodeFlags& flags, std::string_view document) {
 void write_page(const EncodeFlags& flags, const ModelArgument& argument, std::string_view document,
                 const PositionNats& scored, CommandContext& context) {
   LanguageModel& model = *argument.model;
-  const PositionNats* nats = argument.has_weights ? &scored : nullptr;
+  const PositionNats* nats = argument.has_weights && !model.is_autoencoder() ? &scored : nullptr;
   const std::string& family = model.settings().family;
   TextPageContent content{.title = title_of(flags, document),
                           .model = flags.model.string(),
@@ -148,11 +93,12 @@ void write_text(const std::vector<TextPart>& parts, const std::vector<std::vecto
   if (!table) {
     const bool has_colors = isatty(STDOUT_FILENO) == 1 && wants_colors();
     if (nesting.size() > 1) {
-      output.text(marked(nesting, document, has_colors) + "\n" + nesting_legend(nesting, document.size(), has_colors));
+      output.text(marked_text(nesting, document, has_colors) + "\n" +
+                  nesting_legend(nesting, document.size(), has_colors));
     } else {
       std::vector<uint64_t> ends;
       for (const TextPart& part : parts) ends.push_back(part.end);
-      output.text(marked({ends}, document, /*has_colors=*/false) + "\n");
+      output.text(marked_text({ends}, document, /*has_colors=*/false) + "\n");
     }
     output.text(
         fmt::format("{} bytes in {} parts, {:.2f} bytes each", document.size(), parts.size(),
@@ -163,7 +109,7 @@ void write_text(const std::vector<TextPart>& parts, const std::vector<std::vecto
       std::string line = fmt::format("{:>6} {:>8} {:>8}", i, part.start, part.end);
       if (part.bits.has_value()) line += fmt::format(" {:>9.3f}", *part.bits);
       if (part.boundary_probability.has_value()) line += fmt::format(" {:>5.2f}", *part.boundary_probability);
-      line += "  " + visible(document.substr(part.start, part.end - part.start));
+      line += "  " + visible_text(document.substr(part.start, part.end - part.start));
       if (!part.ids.empty()) line += fmt::format("  [{}]", fmt::join(part.ids, ", "));
       output.text(line + "\n");
     }
@@ -191,7 +137,7 @@ int run_encode(const EncodeFlags& flags, CommandContext& context) {
 
   PositionNats scored;
   const PositionNats* nats = nullptr;
-  if (argument.has_weights) {
+  if (argument.has_weights && !model.is_autoencoder()) {
     scored = score_positions(model, document, {.window_bytes = argument.training_window.value_or(kDefaultWindow)});
     nats = &scored;
   } else {

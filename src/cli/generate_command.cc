@@ -166,6 +166,7 @@ int run_generate(GenerateFlags flags, CommandContext& context) {
   }
   flags.generate.sampling.validate();
   const ModelArgument argument = open_model(flags.model);
+  check_writes(*argument.model);
   flags.generate.context_bytes = flags.context_bytes.value_or(argument.training_window.value_or(0));
   if (flags.chat) {
     if (flags.file.has_value()) throw UsageError("--chat takes its question from -p, the terminal or stdin, not -f");

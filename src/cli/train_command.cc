@@ -11,16 +11,19 @@
 #include "base/text_format.h"
 #include "cli/interruption.h"
 #include "cli/logging.h"
+#include "cli/marked_text.h"
 #include "cli/progress.h"
 #include "cli/tensor_options.h"
 #include "cli/version.h"
 #include "corpus/corpus.h"
 #include "evaluate/likelihood.h"
+#include "evaluate/position_report.h"
 #include "evaluate/reconstruction.h"
 #include "generate/chat.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
 #include "settings/settings_tree.h"
+#include "text/utf8.h"
 #include "train/batch_source.h"
 #include "train/trainer.h"
 
@@ -67,6 +70,19 @@ double evaluate_part(LanguageModel& model, const RunSettings& settings, const Do
                               .max_bytes = settings.train.eval_bytes,
                               .precision = fast ? Precision::kBfloat16 : Precision::kFloat32})
       .bits_per_byte;
+}
+
+// Where a model with levels puts its patches, in the beginning of the held-out text; empty for others.
+std::string show_patches(LanguageModel& model, const RunSettings& settings, const DocumentSource& valid) {
+  constexpr size_t kMostBytes = 512;
+  if (count_levels(model.backbone()) == 0 || valid.document_count() == 0) return "";
+  std::string_view text = valid.document(0);
+  if (text.size() > kMostBytes) text = text.substr(0, utf8_boundary_before(text, kMostBytes));
+  const PositionNats scored = score_positions(model, text, {.window_bytes = settings.data.window_bytes});
+  const std::vector<std::vector<uint64_t>> ends =
+      patch_ends(report_boundaries(model, text, scored.positions, &scored), scored.positions);
+  return "\n\n--- patches of held-out text ---\n" + marked_text(ends, text, /*has_colors=*/false) + "\n" +
+         nesting_legend(ends, text.size(), /*has_colors=*/false);
 }
 
 std::string write_sample(LanguageModel& model, const RunSettings& settings, Random& random) {
@@ -171,8 +187,9 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
     }
     progress->update(std::min(done, kTotal), step_line(report));
   };
+  std::shared_ptr<DocumentSource> valid;
   if (corpus.valid().total_bytes() > 0) {
-    const std::shared_ptr<DocumentSource> valid = open_documents(flags.data.string() + ":valid");
+    valid = open_documents(flags.data.string() + ":valid");
     hooks.evaluate = [&, valid](LanguageModel& model) { return evaluate_part(model, *settings, *valid); };
     hooks.on_evaluation = [](int64_t step, double bits) {
       spdlog::info("step {}: {:.4f} bits per byte on held-out text", step, bits);
@@ -180,7 +197,14 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
   }
   // An autoencoder writes nothing of its own.
   if (!trainer.model().is_autoencoder()) {
-    hooks.sample = [&](LanguageModel& model, Random& random) { return write_sample(model, *settings, random); };
+    hooks.sample = [&, valid](LanguageModel& model, Random& random) {
+      const bool was_training = model.is_training();
+      model.eval();
+      std::string sample = write_sample(model, *settings, random);
+      if (valid != nullptr) sample += show_patches(model, *settings, *valid);
+      if (was_training) model.train();
+      return sample;
+    };
   }
   const TrainResult result = trainer.run(
       hooks, {.version = version(), .commit = commit(), .compiler = compiler(), .command_line = command_line()});

@@ -162,13 +162,17 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
 
 }  // namespace
 
+void check_writes(const LanguageModel& model) {
+  if (!model.is_autoencoder()) return;
+  throw_input(
+      "this model is an autoencoder (backbone.kind = \"none\"): it gives text back and writes none; train a language "
+      "model "
+      "with it (encoder.autoencoder)");
+}
+
 GenerateResult generate(LanguageModel& model, const std::vector<std::string>& prompts, const GenerateOptions& options) {
   options.sampling.validate();
-  if (model.is_autoencoder()) {
-    throw_input(
-        "this model is an autoencoder (backbone.kind = \"none\"): it gives text back and writes none; train a language "
-        "model with it (encoder.autoencoder)");
-  }
+  check_writes(model);
   if (options.samples < 1) throw_input("samples is {}, must be 1 or more", options.samples);
   if (options.max_bytes < 0)
     throw_input("the number of bytes is {}, must be 1 or more, or 0 for no limit", options.max_bytes);

@@ -38,6 +38,9 @@ struct GenerateResult {
   [[nodiscard]] double bytes_per_second() const { return seconds > 0 ? static_cast<double>(bytes) / seconds : 0; }
 };
 
+// Throws InputError for a model that writes no text.
+void check_writes(const LanguageModel& model);
+
 // Writes on from each prompt. All streams advance together, one position each per round, so weights are read once a
 // round; a text is the same as when it is generated alone with the same random stream (up to rounding of sums). An
 // empty prompt is the start of a document.

@@ -88,7 +88,11 @@ PositionBatch batch_for_reconstruction(const MemoryMap& map, const Segmenter& se
   while (made_up > 0) {
     const size_t count = std::min<uint64_t>(made_up, kMadeUpCharacters);
     std::u32string units;
-    append_random_units(count, RandomUnits::kScalarValues, random, units);
+    if (random.uniform() < 0.5) {
+      append_random_units(count, RandomUnits::kScalarValues, random, units);
+    } else {
+      append_made_up_script(count, random, units);
+    }
     add(text_of_units(units));
     made_up -= count;
   }

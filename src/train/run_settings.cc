@@ -15,10 +15,12 @@ void DataSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("threads", threads,
                   {.help = "threads that prepare batches ahead of the step", .minimum = 1, .maximum = 256});
   visitor.setting("ahead", ahead, {.help = "batches prepared ahead", .minimum = 1, .maximum = 4096});
-  visitor.setting("random_characters", random_characters,
-                  {.help = "autoencoders: made-up characters from all of Unicode beside each one of the text",
-                   .minimum = 0,
-                   .maximum = 1000});
+  visitor.setting(
+      "random_characters", random_characters,
+      {.help = "autoencoders: made-up characters beside each one of the text, half of them from all of Unicode, half "
+               "from stretches such as scripts have",
+       .minimum = 0,
+       .maximum = 1000});
   visitor.setting("random_shift", random_shift,
                   {.help = "autoencoders: up to so many characters are left out in front of each piece, so that blocks "
                            "begin everywhere",

@@ -16,6 +16,31 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
+TEST(augmentation, makes_up_scripts_of_neighbouring_code_points) {
+  Random random(3);
+  size_t ascii = 0, all = 0, far = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::u32string units;
+    append_made_up_script(64, random, units);
+    ASSERT_EQ(units.size(), 64u);
+    char32_t least = ~char32_t{0}, most = 0;
+    for (const char32_t unit : units) {
+      ASSERT_LT(unit, 0x110000u);
+      ASSERT_FALSE(unit >= 0xD800 && unit <= 0xDFFF);
+      ++all;
+      if (unit < 0x80) {
+        ++ascii;
+        continue;
+      }
+      least = std::min(least, unit);
+      most = std::max(most, unit);
+    }
+    far += most > least && most - least >= 256 ? 1 : 0;
+  }
+  EXPECT_NEAR(static_cast<double>(ascii) / static_cast<double>(all), 0.2, 0.03);
+  EXPECT_LE(far, 10u) << "only stretches beside surrogates have others in their place";
+}
+
 TEST(augmentation, draws_scalar_values_of_all_planes_alike) {
   Random random(1);
   std::u32string units;
