@@ -42,7 +42,6 @@ void write_embeddings(LanguageModel& model, const DocumentSource& documents, int
   EmbeddingPageContent content;
   content.title = "Embeddings of blocks";
   content.facts = {{"text", documents.name()},
-                   {"blocks", fmt::format("{}", blocks.texts.size())},
                    {"documents", fmt::format("{}", documents.document_count())},
                    {"parameters", fmt::format("{}", model.parameter_count())}};
   for (const std::string& text : blocks.texts) content.points.push_back({.text = text, .script = script_of(text)});

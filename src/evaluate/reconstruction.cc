@@ -151,7 +151,7 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vec
         }
         report.nats += coder.decoder.nats(z_NL.to(coder.type), batch).sum().item<double>();
         const auto decoding = Clock::now();
-        const at::Tensor bytes_NT = coder.decoder.reconstruct(z_NL).contiguous();
+        const at::Tensor bytes_NT = coder.decoder.reconstruct(z_NL, coder.type).contiguous();
         report.decode_seconds += seconds_since(decoding);
         const std::string_view predicted(reinterpret_cast<const char*>(bytes_NT.data_ptr<uint8_t>()),
                                          static_cast<size_t>(bytes_NT.numel()));

@@ -13,10 +13,6 @@ namespace {
 
 constexpr int32_t kReplacement = 0xFFFD;
 
-void write_unit(int64_t* to, int32_t unit) {
-  for (int shift = 24; shift >= 0; shift -= 8) *to++ = unit >> shift & 255;
-}
-
 // Writes the block of row `row` to `to`, which holds zeros.
 void write_row(const PositionBatch& batch, int64_t row, int64_t block_bytes, int64_t* to) {
   const int64_t begin = batch.id_offsets[row], count = batch.id_offsets[row + 1] - begin;
@@ -25,6 +21,11 @@ void write_row(const PositionBatch& batch, int64_t row, int64_t block_bytes, int
 }
 
 }  // namespace
+
+int64_t* write_unit(int64_t* to, int32_t unit) {
+  for (int shift = 24; shift >= 0; shift -= 8) *to++ = unit >> shift & 255;
+  return to;
+}
 
 at::Tensor bytes_of_rows(const PositionBatch& batch, int64_t block_bytes) {
   at::Tensor bytes_NT = at::zeros({batch.rows(), block_bytes}, at::kLong);

@@ -12,6 +12,9 @@ namespace verbatim {
 
 // The blocks of a batch as numbers. N rows, T bytes of UTF-32-BE in a block.
 
+// Writes the four bytes of a unit; returns the place behind them.
+int64_t* write_unit(int64_t* to, int32_t unit);
+
 // [N, T] int64: the bytes of each row's block, 0 behind its end.
 [[nodiscard]] at::Tensor bytes_of_rows(const PositionBatch& batch, int64_t block_bytes);
 // [N, T] int64: of the block that each row predicts, all 0 for the end of the document, -1 where nothing is predicted.

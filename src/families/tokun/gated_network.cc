@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "families/tokun/block_bytes.h"
@@ -51,6 +52,9 @@ at::Tensor wide(const at::Tensor& x, at::ScalarType type) {
   return x.to(type == at::kDouble ? at::kDouble : at::kFloat);
 }
 
+// Mean square 1.
+at::Tensor unit_length(const at::Tensor& x) { return x * (x.square().mean(1, /*keepdim=*/true) + kEpsilon).rsqrt(); }
+
 }  // namespace
 
 GatedLayer::GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, at::Generator& generator) {
@@ -90,32 +94,67 @@ GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& 
   }
 }
 
+at::Tensor GatedEncoder::rows_of_bytes(const at::Tensor& bytes_M4, at::ScalarType type) const {
+  // Byte 1 to 3 of each character have tables of their own, and so has each character of the group.
+  const int64_t group = chain_.factors.front();
+  const at::Tensor said = bytes_M4.reshape({-1, group / 4, 4}).slice(2, 1, 4).reshape({-1, group / 4 * kBytesSaid});
+  const at::Tensor offsets = at::arange(said.size(1), at::kLong) * kValues;
+  const at::Tensor index_MP = (said + offsets).contiguous().to(table_PW_.device());
+  return type == at::kDouble ? nn::gather_sum_plain(table_PW_, index_MP) : nn::gather_sum(table_PW_, index_MP);
+}
+
+void GatedEncoder::train(bool on) {
+  sums_ = nullptr;
+  BlockEncoderNetwork::train(on);
+}
+
+at::Tensor GatedEncoder::looked_up(const PositionBatch& batch, at::ScalarType type) {
+  const bool can = !at::GradMode::is_enabled() && !is_training() && type != at::kDouble && levels_.size() == 1 &&
+                   chain_.factors.front() == 4 && table_PW_.device().is_cpu();
+  if (!can) return {};
+  int64_t version = 0;
+  for (const at::Tensor& parameter : parameters()) version += static_cast<int64_t>(parameter._version());
+  if (sums_ == nullptr || version != sums_version_) {
+    sums_ = std::make_unique<BlockSums>(levels_[0].join.weight_ED, levels_[0].factor);
+    sums_version_ = version;
+  }
+  const auto vectors_of = [&](const std::vector<int32_t>& units) {
+    at::Tensor bytes_U4 = at::empty({static_cast<int64_t>(units.size()), 4}, at::kLong);
+    auto* bytes = bytes_U4.data_ptr<int64_t>();
+    for (const int32_t unit : units) bytes = write_unit(bytes, unit);
+    return levels_[0].norm(first_(rows_of_bytes(bytes_U4, at::kFloat), at::kFloat), at::kFloat);
+  };
+  if (!sums_->learn(batch, vectors_of)) return {};
+  // In stretches that stay in the cache.
+  constexpr int64_t kRows = 512;
+  at::Tensor z_NL;
+  for (int64_t begin = 0; begin < batch.rows(); begin += kRows) {
+    const int64_t end = std::min(begin + kRows, batch.rows());
+    const at::Tensor some = unit_length(levels_[0].layer(sums_->sums(batch, begin, end), type));
+    if (!z_NL.defined()) z_NL = at::empty({batch.rows(), some.size(1)}, at::kFloat);
+    z_NL.slice(0, begin, end).copy_(some);
+  }
+  return z_NL;
+}
+
 at::Tensor GatedEncoder::forward(const PositionBatch& batch, at::ScalarType type) {
   type = computed_in(table_PW_, type);
-  const at::Device device = table_PW_.device();
-  const auto rows_of_bytes = [&](const at::Tensor& bytes_M4) {
-    // Byte 1 to 3 of each character have tables of their own, and so has each character of the group.
-    const int64_t group = chain_.factors.front();
-    const at::Tensor said = bytes_M4.reshape({-1, group / 4, 4}).slice(2, 1, 4).reshape({-1, group / 4 * kBytesSaid});
-    const at::Tensor offsets = at::arange(said.size(1), at::kLong) * kValues;
-    const at::Tensor index_MP = (said + offsets).contiguous().to(device);
-    return type == at::kDouble ? nn::gather_sum_plain(table_PW_, index_MP) : nn::gather_sum(table_PW_, index_MP);
-  };
+  if (at::Tensor z_NL = looked_up(batch, type); z_NL.defined()) return z_NL;
   at::Tensor x;
   if (chain_.factors.front() == 4) {
     const DifferentUnits units = different_units(batch, block_bytes_);
-    x = first_(rows_of_bytes(units.bytes_U4), type);
-    const at::Tensor index_M = units.index_M.to(device);
+    x = first_(rows_of_bytes(units.bytes_U4, type), type);
+    const at::Tensor index_M = units.index_M.to(table_PW_.device());
     x = type == at::kDouble ? nn::gather_rows_plain(x, index_M) : nn::gather_rows(x, index_M);
   } else {
-    x = first_(rows_of_bytes(bytes_of_rows(batch, block_bytes_)), type);
+    x = first_(rows_of_bytes(bytes_of_rows(batch, block_bytes_), type), type);
   }
   for (const Level& level : levels_) {
     const at::Tensor parts = level.norm(x, type);
     x = wide(level.join(parts.reshape({-1, level.factor * parts.size(1)})), type);
     x = level.layer(x, type);
   }
-  return x * (x.square().mean(1, /*keepdim=*/true) + kEpsilon).rsqrt();
+  return unit_length(x);
 }
 
 double GatedEncoder::multiplications() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "families/tokun/block_network.h"
+#include "families/tokun/block_sums.h"
 #include "model/weights.h"
 
 namespace verbatim {
@@ -31,8 +32,14 @@ class GatedEncoder final : public BlockEncoderNetwork {
   GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator);
   [[nodiscard]] at::Tensor forward(const PositionBatch& batch, at::ScalarType type) override;
   [[nodiscard]] double multiplications() const override;
+  // Forgets what was kept for texts to come; the weights may change now.
+  void train(bool on = true) override;
 
  private:
+  [[nodiscard]] at::Tensor rows_of_bytes(const at::Tensor& bytes_M4, at::ScalarType type) const;
+  // The result with the join looked up instead of multiplied, where that can be done; undefined elsewhere.
+  [[nodiscard]] at::Tensor looked_up(const PositionBatch& batch, at::ScalarType type);
+
   struct Level {
     int64_t factor = 0;
     Norm norm;
@@ -44,6 +51,8 @@ class GatedEncoder final : public BlockEncoderNetwork {
   at::Tensor table_PW_;  // [P * 256, W], P places of the first level's bytes that are not always 0
   GatedLayer first_;
   std::vector<Level> levels_;  // from the second on
+  std::unique_ptr<BlockSums> sums_;
+  int64_t sums_version_ = 0;  // of the weights that they were made of
 };
 
 class GatedDecoder final : public BlockDecoderNetwork {

@@ -168,7 +168,7 @@ NextPosition SymbolBlockDecoder::choose(std::span<const float> h_D, const Decode
   return {.ids = std::move(units), .ends_document = ends};
 }
 
-at::Tensor SymbolBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL) {
+at::Tensor SymbolBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType /*type*/) {
   at::Tensor bytes_NT = at::zeros({z_NL.size(0), block_bytes_}, at::kByte);
   const at::Tensor z = z_NL.cpu().to(at::kFloat).contiguous();
   MostLikely chooser;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "families/tokun/block_bytes.h"
@@ -53,9 +54,9 @@ at::Tensor TokunDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch
   return nats_of_vectors(vectors_of(h_ND), h_ND.scalar_type(), batch);
 }
 
-at::Tensor TokunDecoder::reconstruct(const at::Tensor& h_ND) {
+at::Tensor TokunDecoder::reconstruct(const at::Tensor& h_ND, at::ScalarType type) {
   at::NoGradGuard no_grad;
-  return blocks_of_vectors(vectors_of(h_ND));
+  return blocks_of_vectors(vectors_of(h_ND), type);
 }
 
 WholeBlockDecoder::WholeBlockDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator)
@@ -68,8 +69,15 @@ at::Tensor WholeBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::Scalar
   return nats_of_blocks(network_->forward(z_NL, type), bytes_of_targets(batch, block_bytes_).to(z_NL.device()));
 }
 
-at::Tensor WholeBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL) {
-  return most_likely_blocks(network_->forward(z_NL, at::kFloat), z_NL.size(0), block_bytes_);
+at::Tensor WholeBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) {
+  // In stretches: the scores of a block take much more room than the block.
+  constexpr int64_t kBlocks = 256;
+  std::vector<at::Tensor> parts;
+  for (int64_t begin = 0; begin < z_NL.size(0); begin += kBlocks) {
+    const at::Tensor some = z_NL.slice(0, begin, std::min(begin + kBlocks, z_NL.size(0)));
+    parts.push_back(most_likely_blocks(network_->forward(some, type), some.size(0), block_bytes_));
+  }
+  return parts.empty() ? at::zeros({0, block_bytes_}, at::kByte) : at::cat(parts);
 }
 
 NextPosition WholeBlockDecoder::choose(std::span<const float> h_D, const DecoderState& /*state*/, Chooser& chooser) {

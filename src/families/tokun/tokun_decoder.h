@@ -24,7 +24,7 @@ class TokunDecoder : public TextDecoder {
   [[nodiscard]] double multiplications_per_row() const override;
 
   // The most likely blocks of UTF-32-BE bytes, [N, T] uint8 on the CPU (symbol by symbol where they are written so).
-  [[nodiscard]] at::Tensor reconstruct(const at::Tensor& h_ND);
+  [[nodiscard]] at::Tensor reconstruct(const at::Tensor& h_ND, at::ScalarType type = at::kFloat);
   [[nodiscard]] int64_t block_bytes() const { return block_bytes_; }
   // Units that stood for no text, in all that was chosen so far.
   [[nodiscard]] int64_t replaced() const { return replaced_; }
@@ -36,7 +36,7 @@ class TokunDecoder : public TextDecoder {
 
   [[nodiscard]] virtual at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
                                                    const PositionBatch& batch) = 0;
-  [[nodiscard]] virtual at::Tensor blocks_of_vectors(const at::Tensor& z_NL) = 0;
+  [[nodiscard]] virtual at::Tensor blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) = 0;
   [[nodiscard]] virtual double multiplications_per_block() const = 0;
   // [N, L] float32 (or double)
   [[nodiscard]] at::Tensor vectors_of(const at::Tensor& h_ND) const;
@@ -60,7 +60,7 @@ class WholeBlockDecoder final : public TokunDecoder {
  private:
   [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
                                            const PositionBatch& batch) override;
-  [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL) override;
+  [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) override;
   [[nodiscard]] double multiplications_per_block() const override { return network_->multiplications(); }
 
   std::shared_ptr<BlockDecoderNetwork> network_;
@@ -77,7 +77,7 @@ class SymbolBlockDecoder final : public TokunDecoder {
  private:
   [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
                                            const PositionBatch& batch) override;
-  [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL) override;
+  [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) override;
   [[nodiscard]] double multiplications_per_block() const override;
   // The units of one block, from its vector (L floats); empty at the end of the document.
   [[nodiscard]] std::vector<int32_t> write_block(const float* z_L, Chooser& chooser);
