@@ -120,7 +120,7 @@ std::vector<std::string> random_texts() {
 void report_reconstruction(LanguageModel& model, const DocumentSource& documents, const LikelihoodOptions& options,
                            CommandContext& context) {
   constexpr size_t kExamples = 8;
-  constexpr int64_t kPartBytes = 1 << 20;  // for what needs no large text
+  constexpr int64_t kPartBytes = 1 << 19;  // for what needs no large text
   const ReconstructionSettings plain{.max_bytes = options.max_bytes,
                                      .most_examples = kExamples,
                                      .precision = options.precision,
