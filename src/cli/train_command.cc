@@ -53,8 +53,24 @@ std::shared_ptr<RunSettings> read_settings(const TrainFlags& flags) {
   return settings;
 }
 
+// Whether a model disturbs what it reads, as it does in training; put back at the end.
+class WithoutDisturbance {
+ public:
+  explicit WithoutDisturbance(LanguageModel& model) : model_(model), was_training_(model.is_training()) {
+    model.eval();
+  }
+  ~WithoutDisturbance() { model_.train(was_training_); }
+  WithoutDisturbance(const WithoutDisturbance&) = delete;
+  WithoutDisturbance& operator=(const WithoutDisturbance&) = delete;
+
+ private:
+  LanguageModel& model_;
+  bool was_training_;
+};
+
 // Held-out bits per byte during training: the beginning of the validation part, with the training window.
 double evaluate_part(LanguageModel& model, const RunSettings& settings, const DocumentSource& valid) {
+  const WithoutDisturbance guard(model);
   const bool fast = compute_type_of(settings.train.precision, device_of(settings.train.device)) == at::kBFloat16;
   if (model.is_autoencoder()) {
     const ReconstructionReport report = measure_reconstruction(
@@ -198,11 +214,9 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
   // An autoencoder writes nothing of its own.
   if (!trainer.model().is_autoencoder()) {
     hooks.sample = [&, valid](LanguageModel& model, Random& random) {
-      const bool was_training = model.is_training();
-      model.eval();
+      const WithoutDisturbance guard(model);
       std::string sample = write_sample(model, *settings, random);
       if (valid != nullptr) sample += show_patches(model, *settings, *valid);
-      if (was_training) model.train();
       return sample;
     };
   }

@@ -51,6 +51,7 @@ std::shared_ptr<LanguageModel> load_model(const fs::path& path) {
   auto settings = load_model_settings(folder);
   auto model = LanguageModel::create(settings, /*seed=*/0, folder);
   (void)load_weights(*model, folder);
+  model->eval();
   return model;
 }
 
