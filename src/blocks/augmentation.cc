@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include "base/error.h"
+#include "blocks/utf32.h"
 
 namespace verbatim {
 namespace {
@@ -50,12 +51,17 @@ void append_made_up_script(size_t count, Random& random, std::u32string& units) 
   constexpr char32_t kAlphabets = 0x3400;   // most scripts lie below,
   constexpr char32_t kTwoPlanes = 0x20000;  // and nearly all below this
   constexpr double kAscii = 0.2;
+  constexpr double kStray = 0.01;
   const char32_t most = random.uniform() < 0.5 ? kAlphabets : kTwoPlanes;
   const auto begin = static_cast<char32_t>(random.below(most - kStretch));
   while (count > 0) {
     char32_t unit = random.uniform() < kAscii ? ' ' + static_cast<char32_t>(random.below(0x7F - ' '))
                                               : begin + static_cast<char32_t>(random.below(kStretch));
     if (unit - kFirstSurrogate < kSurrogates) unit = random_unit(RandomUnits::kScalarValues, random);
+    if (random.uniform() < kStray) {
+      const auto byte = static_cast<char32_t>(random.below(0x81));
+      unit = kEscape + (byte == 0x80 ? 0 : 0x80 + byte);
+    }
     units.push_back(unit);
     --count;
   }

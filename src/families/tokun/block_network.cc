@@ -111,6 +111,7 @@ at::Tensor most_likely_blocks(const std::vector<ByteLogits>& heads, int64_t bloc
 
 std::vector<uint8_t> choose_block(const std::vector<ByteLogits>& heads, int64_t block_bytes, Chooser& chooser) {
   std::vector<at::Tensor> logits;
+  logits.reserve(heads.size());
   for (const ByteLogits& head : heads) logits.push_back(head.logits_RV.to(at::kFloat).contiguous());
   std::vector<uint8_t> bytes(static_cast<size_t>(block_bytes), 0);
   for (int64_t place = 0; place < block_bytes; ++place) {
