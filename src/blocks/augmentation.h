@@ -18,8 +18,8 @@ enum class RandomUnits : uint8_t {
 [[nodiscard]] char32_t random_unit(RandomUnits which, Random& random);
 void append_random_units(size_t count, RandomUnits which, Random& random, std::u32string& units);
 // Text of a script that does not exist: code points of one stretch of 256 somewhere in the first two planes, where
-// scripts are, with some ASCII between them, and a hundredth of bytes that belong to no
-// character (utf32.h). Drawn from all of Unicode, a script's own code points hardly ever come.
+// scripts are, with some ASCII between them, and a hundredth of bytes that belong to no character (utf32.h). Drawn from
+// all of Unicode, a script's own code points hardly ever come.
 void append_made_up_script(size_t count, Random& random, std::u32string& units);
 
 // Chances for each unit of a text, from 0 to 1; their sum is at most 1.

@@ -188,7 +188,20 @@ void say_what_was_left_out(const PrepareSummary& summary) {
   if (summary.split == SplitMethod::kNone) spdlog::warn("there is no validation part");
 }
 
+// Each --valid takes one path; those that follow it are inputs. Easily forgotten, and it spoils every measurement.
+void warn_of_trained_valid_text(const PrepareFlags& flags) {
+  if (flags.valid.empty()) return;
+  for (const std::string& input : flags.inputs) {
+    const std::string name = std::filesystem::path(input).filename().string();
+    const bool looks_held_out = name.find("valid") != std::string::npos || name.find("test") != std::string::npos;
+    if (looks_held_out) {
+      spdlog::warn("{} is part of the training text; to hold it out give it a --valid of its own", input);
+    }
+  }
+}
+
 int run_prepare(const PrepareFlags& flags, CommandContext& context) {
+  warn_of_trained_valid_text(flags);
   using Clock = std::chrono::steady_clock;
   const auto started = Clock::now();
   const auto seconds_since_start = [&] { return std::chrono::duration<double>(Clock::now() - started).count(); };
@@ -274,7 +287,7 @@ CommandDefinition prepare_command() {
   options.option("--chat-template", flags->chat_template,
                  {.help = "with --instruct: how messages become text", .choices = {"plain", "tfree"}});
   options.option("--valid", flags->valid,
-                 {.help = "hold out this file or folder instead of a choice of the input",
+                 {.help = "hold out this file or folder instead of a choice of the input; one path each",
                   .placeholder = "PATH",
                   .completes = Completes::kFile});
   options.option("--valid-fraction", flags->valid_fraction,
