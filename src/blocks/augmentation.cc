@@ -12,6 +12,8 @@ constexpr char32_t kFirstSurrogate = 0xD800;
 constexpr char32_t kSurrogates = 0x800;
 constexpr char32_t kCodePoints = 0x110000;
 constexpr char32_t kPublishedUnits = 0x40000;
+constexpr char32_t kAlphabets = 0x3400;   // most scripts lie below,
+constexpr char32_t kTwoPlanes = 0x20000;  // and nearly all below this
 
 void check_chance(const char* name, double chance) {
   if (!(chance >= 0 && chance <= 1)) throw_input("the chance of {} is {}, expected 0 to 1", name, chance);
@@ -48,8 +50,6 @@ void append_random_units(size_t count, RandomUnits which, Random& random, std::u
 
 void append_made_up_script(size_t count, Random& random, std::u32string& units) {
   constexpr char32_t kStretch = 256;
-  constexpr char32_t kAlphabets = 0x3400;   // most scripts lie below,
-  constexpr char32_t kTwoPlanes = 0x20000;  // and nearly all below this
   constexpr double kAscii = 0.2;
   constexpr double kStray = 0.01;
   const char32_t most = random.uniform() < 0.5 ? kAlphabets : kTwoPlanes;
@@ -67,6 +67,18 @@ void append_made_up_script(size_t count, Random& random, std::u32string& units) 
   }
 }
 
+namespace {
+
+// A letter that a text may never have had: half of them from where alphabets, their marks and signs are, or letters
+// such as those of a related language would hardly ever come.
+char32_t foreign_unit(Random& random) {
+  if (random.uniform() < 0.5) return random_unit(RandomUnits::kScalarValues, random);
+  constexpr char32_t kFirst = 0x80;
+  return kFirst + static_cast<char32_t>(random.below(kAlphabets - kFirst));
+}
+
+}  // namespace
+
 std::u32string add_noise(std::u32string_view units, const NoiseOptions& options, Random& random) {
   check_chance("replace", options.replace);
   check_chance("insert", options.insert);
@@ -80,8 +92,7 @@ std::u32string add_noise(std::u32string_view units, const NoiseOptions& options,
   const double exchange = remove + options.exchange;
   if (exchange > 1 + 1e-9) throw_input("the chances of noise add up to {}, at most 1 is possible", exchange);
   const auto other = [&] {
-    return random.uniform() < options.foreign ? random_unit(RandomUnits::kScalarValues, random)
-                                              : units[random.below(units.size())];
+    return random.uniform() < options.foreign ? foreign_unit(random) : units[random.below(units.size())];
   };
 
   std::u32string noisy;

@@ -24,11 +24,12 @@ void append_made_up_script(size_t count, Random& random, std::u32string& units);
 
 // Chances for each unit of a text, from 0 to 1; their sum is at most 1.
 struct NoiseOptions {
-  double replace = 0;    // becomes another one
-  double insert = 0;     // gets another one in front
-  double remove = 0;     // is left out
-  double exchange = 0;   // changes places with the next one, which is then left alone
-  double foreign = 0.5;  // share of the other ones drawn from all scalar values; the rest comes from the text itself
+  double replace = 0;   // becomes another one
+  double insert = 0;    // gets another one in front
+  double remove = 0;    // is left out
+  double exchange = 0;  // changes places with the next one, which is then left alone
+  double foreign =
+      0.5;  // share of the other ones from outside the text, half of them anywhere, half where alphabets are
 };
 
 // Throws InputError for chances outside of 0 to 1, or with a sum above 1.

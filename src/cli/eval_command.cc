@@ -136,6 +136,10 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
   Record record = record_of(whole, "text");
   record.set("family", model.settings().family).set("parameters", model.parameter_count()).set("bytes", whole.bytes);
   record.set("bits_per_byte", whole.nats / std::numbers::ln2 / static_cast<double>(whole.bytes));
+  // As published: padding counts.
+  record.set("byte_with_padding", whole.padded_byte.value());
+  record.set("character_with_padding", whole.padded_character.value());
+  record.set("block_with_padding", whole.padded_block.value());
   record.set("sigma", whole.sigma);
   record.set("encode_bytes_per_second", static_cast<double>(whole.bytes) / std::max(whole.encode_seconds, 1e-9));
   record.set("decode_bytes_per_second", static_cast<double>(whole.bytes) / std::max(whole.decode_seconds, 1e-9));
@@ -169,6 +173,13 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
     context.output.record(record_of(measure(part), fmt::format("shift of {}", shift)));
   }
   context.output.flush();
+  constexpr size_t kInsertionBytes = 1 << 14;
+  constexpr int64_t kInsertions = 100;
+  const std::string beginning = sample_text(documents, kInsertionBytes);
+  Record insertion;
+  insertion.set("suite", "reconstruction").set("part", fmt::format("a letter put into {} bytes", beginning.size()));
+  context.output.record(
+      insertion.set("blocks_kept", blocks_kept_after_insertion(model, beginning, kInsertions, /*seed=*/1)));
   const std::vector<std::string> texts = random_texts();
   const std::vector<std::string_view> views(texts.begin(), texts.end());
   part.shift = 0;

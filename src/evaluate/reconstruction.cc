@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "blocks/utf32.h"
 #include "families/tokun/tokun_decoder.h"
 #include "families/tokun/tokun_encoder.h"
+#include "text/utf8.h"
 
 namespace verbatim {
 
@@ -157,6 +160,9 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vec
                                          static_cast<size_t>(bytes_NT.numel()));
         const Blocks target = blocks_of(batch, block_bytes);
         report.all += measure_reconstruction(target, predicted);
+        report.padded_byte += group_accuracy(target.bytes, predicted, 1);
+        report.padded_character += group_accuracy(target.bytes, predicted, 4);
+        report.padded_block += group_accuracy(target.bytes, predicted, block_bytes);
         count_scripts(target, predicted, block_bytes, report);
         keep_wrong(target, predicted, block_bytes, settings.most_examples, report);
         report.blocks += target.size();
@@ -179,6 +185,31 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const Document
     bytes += views.back().size();
   }
   return measure_reconstruction(model, views, settings);
+}
+
+double blocks_kept_after_insertion(LanguageModel& model, std::string_view text, int64_t trials, uint64_t seed) {
+  const auto* segmenter = dynamic_cast<const TokunSegmenter*>(&model.segmenter());
+  if (segmenter == nullptr) throw_input("this model of family {} reads no blocks", model.settings().family);
+  std::vector<std::vector<int32_t>> before;
+  const Positions positions = segmenter->segment(text, DocumentPart::kStart);
+  if (positions.size() == 0) throw_input("a text without a block has none to keep");
+  for (size_t i = 0; i < positions.size(); ++i) before.push_back(positions.ids_of(i));
+  Random random(seed);
+  double kept = 0;
+  for (int64_t trial = 0; trial < trials; ++trial) {
+    std::string longer(text);
+    longer.insert(utf8_boundary_before(text, random.below(text.size() + 1)), 1, 'e');
+    const Positions moved = segmenter->segment(longer, DocumentPart::kStart);
+    std::map<std::vector<int32_t>, int64_t> there;
+    for (size_t i = 0; i < moved.size(); ++i) ++there[moved.ids_of(i)];
+    for (const std::vector<int32_t>& block : before) {
+      const auto place = there.find(block);
+      if (place == there.end() || place->second == 0) continue;
+      --place->second;
+      ++kept;
+    }
+  }
+  return kept / static_cast<double>(trials) / static_cast<double>(before.size());
 }
 
 BlockVectors block_vectors(LanguageModel& model, const std::vector<std::string_view>& texts, size_t most) {

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "base/scratch_folder.h"
 #include "blocks/autoencoder_size.h"
 #include "evaluate/likelihood.h"
@@ -281,10 +282,29 @@ TEST(tokun, measures_what_comes_back) {
   ASSERT_EQ(report.wrong.size(), 2U) << "weights drawn at random give nothing back";
   EXPECT_EQ(report.wrong[0].text, "abc ");
   EXPECT_GT(report.nats, 0);
+  // Twelve characters fill three blocks.
+  EXPECT_EQ(report.padded_byte.all, 48U);
+  EXPECT_EQ(report.padded_block.all, 3U);
   const ReconstructionReport shifted = measure_reconstruction(*model, {text}, {.shift = 3});
   EXPECT_EQ(shifted.blocks, 4U);
   EXPECT_THROW(measure_reconstruction(*model, std::vector<std::string_view>{""}, {}), InputError);
   EXPECT_THROW(measure_reconstruction(*make_model(testing::kTinyByte), {text}, {}), InputError);
+}
+
+TEST(tokun, keeps_blocks_behind_an_insertion_where_content_ends_them) {
+  std::string text;
+  Random random(4);
+  while (text.size() < 8000) text.push_back(static_cast<char>('a' + random.below(26)));
+  const std::string content =
+      "[model]\nfamily = 'tokun'\n[encoder]\nchain = '4x16'\nlatent = 8\nwidth = 8\nborders = "
+      "'content'\n[backbone]\nkind = "
+      "'none'\n";
+  const std::string fixed =
+      "[model]\nfamily = 'tokun'\n[encoder]\nchain = '4x16'\nlatent = 8\nwidth = 8\n[backbone]\nkind = 'none'\n";
+  EXPECT_GT(blocks_kept_after_insertion(*make_model(content), text, 50, 1), 0.99);
+  // What stands in front of a random place: half of the text.
+  EXPECT_NEAR(blocks_kept_after_insertion(*make_model(fixed), text, 200, 1), 0.5, 0.1);
+  EXPECT_THROW((void)blocks_kept_after_insertion(*make_model(testing::kTinyByte), text, 1, 1), InputError);
 }
 
 TEST(tokun, says_what_an_autoencoder_cannot_do) {
