@@ -22,7 +22,8 @@ using Clock = std::chrono::steady_clock;
 void check(const LanguageModel& model, const LikelihoodOptions& options) {
   if (model.is_autoencoder()) {
     throw_input(
-        "this model is an autoencoder (backbone.kind = \"none\"): it gives text back and predicts none; measure it with "
+        "this model is an autoencoder (backbone.kind = \"none\"): it gives text back and predicts none; measure it "
+        "with "
         "`verbatim eval MODEL --data PATH --suite reconstruction`");
   }
   if (options.window_bytes < 2) throw_input("the window is {} bytes, must be 2 or more", options.window_bytes);

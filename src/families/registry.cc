@@ -11,11 +11,7 @@ namespace verbatim {
 
 const std::vector<Family>& all_families() {
   static const std::vector<Family> families = {
-      byte_family(),
-      patch_family(),
-      tfree_family(),
-      token_family(),
-      tokun_family(),
+      byte_family(), patch_family(), tfree_family(), token_family(), tokun_family(),
   };
   return families;
 }
