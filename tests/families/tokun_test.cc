@@ -42,7 +42,7 @@ class GoldenWeights {
     for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = offset + scale * next();
   }
   // Kernels are written [in, out] there.
-  void fill_kernel(at::Tensor weight_EI, double scale) {
+  void fill_kernel(const at::Tensor& weight_EI, double scale) {
     at::Tensor kernel_IE = at::empty({weight_EI.size(1), weight_EI.size(0)}, at::kDouble);
     fill(kernel_IE, scale);
     weight_EI.copy_(kernel_IE.t());
@@ -143,6 +143,11 @@ void expect_golden_pass(const json& row) {
   }
   EXPECT_NEAR(nats / static_cast<double>(best.size()), row["mean_cross_entropy"].get<double>(), 1e-6) << where;
   EXPECT_NEAR(nats_of_blocks(heads, bytes_NT).sum().item<double>(), nats, 1e-6) << where;
+  // The same in float32, through the kernels that models use.
+  encoder.to(at::kFloat);
+  decoder.to(at::kFloat);
+  const std::vector<ByteLogits> rounded = decoder.forward(encoder.levels_of(bytes_NT, at::kFloat).back(), at::kFloat);
+  EXPECT_NEAR(nats_of_blocks(rounded, bytes_NT).sum().item<double>(), nats, 1e-4 * nats) << where;
 }
 
 void expect_golden_passes(const std::filesystem::path& file, size_t passes) {
