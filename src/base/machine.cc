@@ -38,8 +38,10 @@ bool cpu_multiplies_bfloat16() {
 #if defined(__x86_64__)
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   constexpr unsigned kAmxBf16 = 1U << 22, kAmxTile = 1U << 24;
+  constexpr unsigned kAvx512Bf16 = 1U << 5;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  return (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0;
+  if ((edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0) return true;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & kAvx512Bf16) != 0;
 #else
   return false;
 #endif

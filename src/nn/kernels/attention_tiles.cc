@@ -5,7 +5,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "nn/kernels/amx_tiles.h"
+#include "nn/kernels/bfloat16_tiles.h"
 #include "nn/kernels/task_loop.h"
 #include "nn/kernels/tile_products.h"
 #include "nn/kernels/vector_math.h"
@@ -520,18 +520,20 @@ void backward(const AttentionProblem& problem, const AttentionGradients& gradien
 
 void tiled_forward(const AttentionProblem& problem, const AttentionOutput& result) {
   if (problem.type == AttentionType::kFloat) return forward<FloatTiles, float>(problem, result);
-#if defined(VERBATIM_AMX)
-  if (amx_is_available()) return forward<AmxTiles, BFloat16Bits>(problem, result);
-#endif
+#if defined(VERBATIM_BFLOAT16_UNIT)
+  with_bfloat16_unit([&](auto unit) { forward<BFloat16Tiles<decltype(unit)>, BFloat16Bits>(problem, result); });
+#else
   forward<FloatTiles, BFloat16Bits>(problem, result);
+#endif
 }
 
 void tiled_backward(const AttentionProblem& problem, const AttentionGradients& gradients) {
   if (problem.type == AttentionType::kFloat) return backward<FloatTiles, float>(problem, gradients);
-#if defined(VERBATIM_AMX)
-  if (amx_is_available()) return backward<AmxTiles, BFloat16Bits>(problem, gradients);
-#endif
+#if defined(VERBATIM_BFLOAT16_UNIT)
+  with_bfloat16_unit([&](auto unit) { backward<BFloat16Tiles<decltype(unit)>, BFloat16Bits>(problem, gradients); });
+#else
   backward<FloatTiles, BFloat16Bits>(problem, gradients);
+#endif
 }
 
 }  // namespace verbatim::nn

@@ -5,21 +5,20 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "nn/kernels/amx_tiles.h"
+#include "nn/kernels/bfloat16_unit.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
 
-// The unit multiplies a left tile of 16 rows by 32 values with a right tile of 16 pairs of rows by 16 columns, the two
-// values of a pair side by side, and adds to 16 x 16 floats. Here four results are in flight: 32 x 32 from two left and
-// two right tiles. A packed operand is a sequence of such double tiles, 2 kB each, in the order they are read; what
+// Blocks of 32 x 32 results (bfloat16_unit.h). A packed operand is a sequence of double tiles, 32 by 32 values or 2 kB
+// each, in the order they are read: a left one as two halves of 16 rows, a right one as two halves of 16 columns; what
 // lies beyond the matrix is zero.
 namespace verbatim::nn {
 
-#if defined(VERBATIM_AMX)
+#if defined(VERBATIM_BFLOAT16_UNIT)
 
 namespace {
 
-constexpr int64_t kEdge = 32;               // rows or columns of a double tile, and depth of one step
+constexpr int64_t kEdge = kUnitEdge;        // rows or columns of a double tile, and depth of one step
 constexpr int64_t kDouble = kEdge * kEdge;  // its values
 constexpr int64_t kHalf = kDouble / 2;      // values of one tile
 constexpr int64_t kRowsPerTask = 128;       // of x: its part of x stays in the cache while the weight streams by
@@ -34,71 +33,13 @@ uint16_t* bits_of(const at::Tensor& x) { return reinterpret_cast<uint16_t*>(x.da
 
 at::Tensor new_buffer(int64_t values, at::ScalarType type) { return at::empty({values}, at::TensorOptions(type)); }
 
-// ---- tiles: 0 to 3 the result, 4 and 5 left, 6 and 7 right ----
+UnitLeft packed_left(const uint16_t* values) { return {.data = values, .stride = 32, .half = kHalf, .step = kDouble}; }
 
-template <int tile>
-void load_tile(const void* p, int64_t stride_bytes) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(stride_bytes), "i"(tile) : "memory");
-}
-
-template <int tile>
-void store_tile(void* p, int64_t stride_bytes) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(stride_bytes), "i"(tile) : "memory");
-}
-
-void zero_result() {
-  asm volatile("tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3" : : : "memory");
-}
-
-void load_result(const float* c) {
-  load_tile<0>(c, 4 * kEdge);
-  load_tile<1>(c + 16, 4 * kEdge);
-  load_tile<2>(c + 16 * kEdge, 4 * kEdge);
-  load_tile<3>(c + 16 * kEdge + 16, 4 * kEdge);
-}
-
-void store_result(float* c) {
-  store_tile<0>(c, 4 * kEdge);
-  store_tile<1>(c + 16, 4 * kEdge);
-  store_tile<2>(c + 16 * kEdge, 4 * kEdge);
-  store_tile<3>(c + 16 * kEdge + 16, 4 * kEdge);
-}
-
-// Where the double tiles of a left operand lie.
-struct Left {
-  const uint16_t* values;
-  int64_t stride_bytes;  // from row to row
-  int64_t step;          // values from one step of the depth to the next
-  int64_t half;          // values from the first tile to the second
-};
-
-Left packed_left(const uint16_t* values) {
-  return {.values = values, .stride_bytes = 64, .step = kDouble, .half = kHalf};
-}
-
-void add_products(const Left& left, const uint16_t* right, int64_t steps) {
-  const uint16_t* a = left.values;
-  for (int64_t step = 0; step < steps; ++step) {
-    load_tile<4>(a, left.stride_bytes);
-    load_tile<6>(right, 64);
-    load_tile<7>(right + kHalf, 64);
-    load_tile<5>(a + left.half, left.stride_bytes);
-    asm volatile(
-        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\t"
-        "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
-        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\t"
-        "tdpbf16ps %%tmm7, %%tmm5, %%tmm3"
-        :
-        :
-        : "memory");
-    a += left.step;
-    right += kDouble;
-  }
+UnitRight packed_right(const uint16_t* values) {
+  return {.data = values, .stride = 32, .half = kHalf, .step = kDouble};
 }
 
 // ---- packing ----
-
-__m512i round_both(F32x16 low, F32x16 high) { return (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low); }
 
 // lanes of [at, at + 16) that lie before `end`
 int64_t lanes_before(int64_t at, int64_t end) { return std::clamp<int64_t>(end - at, 0, kLanes); }
@@ -234,6 +175,7 @@ void write_block(const float* c, int64_t rows, int64_t columns, const float* bia
 }
 
 // [rows, depth] times a packed right operand of `columns` columns.
+template <class Unit>
 at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, int64_t columns, const at::Tensor& bias) {
   const int64_t num_rows = x.size(0);
   const int64_t depth = x.size(1);
@@ -246,36 +188,35 @@ at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, int64_t 
   // Rows that lie a multiple of 2 kB apart would fight for the same few places of the first level cache.
   const bool can_read_in_place = depth % kEdge == 0 && depth % 1024 != 0;
 
-  for_rows((num_rows + kRowsPerTask - 1) / kRowsPerTask, kRowsPerTask * (depth + columns),
-           [&](int64_t first, int64_t last) {
-             const AmxTiles::Session session;
-             alignas(64) float c[kDouble];
-             const at::Tensor copies = new_buffer(kRowsPerTask / kEdge * steps * kDouble, at::kBFloat16);
-             for (int64_t task = first; task < last; ++task) {
-               const int64_t begin = task * kRowsPerTask;
-               const int64_t end = std::min(num_rows, begin + kRowsPerTask);
-               Left lefts[kRowsPerTask / kEdge];
-               for (int64_t m = begin; m < end; m += kEdge) {
-                 Left& left = lefts[(m - begin) / kEdge];
-                 if (can_read_in_place && m + kEdge <= end) {
-                   left = {.values = from + m * depth, .stride_bytes = 2 * depth, .step = kEdge, .half = 16 * depth};
-                 } else {
-                   uint16_t* copy = bits_of(copies) + (m - begin) / kEdge * steps * kDouble;
-                   pack_rows(from + m * depth, std::min(kEdge, end - m), depth, copy);
-                   left = packed_left(copy);
-                 }
-               }
-               for (int64_t column = 0; column < columns; column += kEdge) {
-                 for (int64_t m = begin; m < end; m += kEdge) {
-                   zero_result();
-                   add_products(lefts[(m - begin) / kEdge], right + column / kEdge * steps * kDouble, steps);
-                   store_result(c);
-                   write_block(c, std::min(kEdge, end - m), std::min(kEdge, columns - column),
-                               offsets != nullptr ? offsets + column : nullptr, to + m * columns + column, columns);
-                 }
-               }
-             }
-           });
+  for_rows(
+      (num_rows + kRowsPerTask - 1) / kRowsPerTask, kRowsPerTask * (depth + columns), [&](int64_t first, int64_t last) {
+        [[maybe_unused]] const typename Unit::Session session;
+        alignas(64) float c[kDouble];
+        const at::Tensor copies = new_buffer(kRowsPerTask / kEdge * steps * kDouble, at::kBFloat16);
+        for (int64_t task = first; task < last; ++task) {
+          const int64_t begin = task * kRowsPerTask;
+          const int64_t end = std::min(num_rows, begin + kRowsPerTask);
+          UnitLeft lefts[kRowsPerTask / kEdge];
+          for (int64_t m = begin; m < end; m += kEdge) {
+            UnitLeft& left = lefts[(m - begin) / kEdge];
+            if (can_read_in_place && m + kEdge <= end) {
+              left = {.data = from + m * depth, .stride = depth, .half = 16 * depth, .step = kEdge};
+            } else {
+              uint16_t* copy = bits_of(copies) + (m - begin) / kEdge * steps * kDouble;
+              pack_rows(from + m * depth, std::min(kEdge, end - m), depth, copy);
+              left = packed_left(copy);
+            }
+          }
+          for (int64_t column = 0; column < columns; column += kEdge) {
+            for (int64_t m = begin; m < end; m += kEdge) {
+              Unit::template multiply<false>(lefts[(m - begin) / kEdge],
+                                             packed_right(right + column / kEdge * steps * kDouble), steps, c, kEdge);
+              write_block(c, std::min(kEdge, end - m), std::min(kEdge, columns - column),
+                          offsets != nullptr ? offsets + column : nullptr, to + m * columns + column, columns);
+            }
+          }
+        }
+      });
   return out;
 }
 
@@ -286,6 +227,7 @@ struct GradientTask {
   int64_t begin, end;              // rows
 };
 
+template <class Unit>
 void run_gradient_task(const GradientTask& task, const uint16_t* left, int64_t left_width, const uint16_t* right,
                        int64_t right_width, float* blocks, int64_t blocks_per_row) {
   const int64_t steps = steps_of(std::min(kDepthPerChunk, task.end - task.begin));
@@ -308,16 +250,15 @@ void run_gradient_task(const GradientTask& task, const uint16_t* left, int64_t l
       }
     }
     for (int64_t p = task.left_begin; p < task.left_end; ++p) {
-      const Left panel = packed_left(left_packed + (p - task.left_begin) * steps * kDouble);
+      const UnitLeft panel = packed_left(left_packed + (p - task.left_begin) * steps * kDouble);
       for (int64_t q = task.right_begin; q < task.right_end; ++q) {
         float* c = blocks + (p * blocks_per_row + q) * kDouble;
+        const UnitRight columns = packed_right(right_packed + (q - task.right_begin) * steps * kDouble);
         if (begin == task.begin) {
-          zero_result();
+          Unit::template multiply<false>(panel, columns, steps_of(end - begin), c, kEdge);
         } else {
-          load_result(c);
+          Unit::template multiply<true>(panel, columns, steps_of(end - begin), c, kEdge);
         }
-        add_products(panel, right_packed + (q - task.right_begin) * steps * kDouble, steps_of(end - begin));
-        store_result(c);
       }
     }
   }
@@ -332,23 +273,8 @@ at::Tensor packed_weight(const at::Tensor& weight_ED, F&& pack) {
   return packed;
 }
 
-}  // namespace
-
-at::Tensor amx_linear(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E) {
-  const at::Tensor packed =
-      packed_weight(weight_ED, [](const auto* weight, int64_t outputs, int64_t width, uint16_t* out) {
-        pack_transposed_weight(weight, outputs, width, out);
-      });
-  return multiply_rows(x_ND, packed, weight_ED.size(0), bias_E);
-}
-
-at::Tensor amx_input_gradient(const at::Tensor& dy_NE, const at::Tensor& weight_ED) {
-  const at::Tensor packed = packed_weight(weight_ED, [](const auto* weight, int64_t outputs, int64_t width,
-                                                        uint16_t* out) { pack_weight(weight, outputs, width, out); });
-  return multiply_rows(dy_NE, packed, weight_ED.size(1), /*bias=*/{});
-}
-
-at::Tensor amx_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
+template <class Unit>
+at::Tensor weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
   const int64_t outputs = dy_NE.size(1);
   const int64_t width = x_ND.size(1);
   const int64_t num_rows = x_ND.size(0);
@@ -371,7 +297,7 @@ at::Tensor amx_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) 
   float* blocks = sums.data_ptr<float>();
   const int64_t per_part = left_cuts * right_cuts;
   for_rows(parts * per_part, num_rows * (outputs + width) / (parts * per_part), [&](int64_t first, int64_t last) {
-    const AmxTiles::Session session;
+    [[maybe_unused]] const typename Unit::Session session;
     for (int64_t index = first; index < last; ++index) {
       const int64_t part = index / per_part;
       const int64_t left_cut = index % per_part / right_cuts;
@@ -392,7 +318,7 @@ at::Tensor amx_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) 
         }
         continue;
       }
-      run_gradient_task(task, bits_of(left), left.size(1), bits_of(right), right.size(1), out, right_blocks);
+      run_gradient_task<Unit>(task, bits_of(left), left.size(1), bits_of(right), right.size(1), out, right_blocks);
     }
   });
 
@@ -426,15 +352,42 @@ at::Tensor amx_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) 
   return gradient_ED;
 }
 
+}  // namespace
+
+bool bfloat16_products_are_available() { return true; }
+
+at::Tensor bfloat16_linear(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E) {
+  const at::Tensor packed =
+      packed_weight(weight_ED, [](const auto* weight, int64_t outputs, int64_t width, uint16_t* out) {
+        pack_transposed_weight(weight, outputs, width, out);
+      });
+  return with_bfloat16_unit(
+      [&](auto unit) { return multiply_rows<decltype(unit)>(x_ND, packed, weight_ED.size(0), bias_E); });
+}
+
+at::Tensor bfloat16_input_gradient(const at::Tensor& dy_NE, const at::Tensor& weight_ED) {
+  const at::Tensor packed = packed_weight(weight_ED, [](const auto* weight, int64_t outputs, int64_t width,
+                                                        uint16_t* out) { pack_weight(weight, outputs, width, out); });
+  return with_bfloat16_unit(
+      [&](auto unit) { return multiply_rows<decltype(unit)>(dy_NE, packed, weight_ED.size(1), /*bias=*/{}); });
+}
+
+at::Tensor bfloat16_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
+  return with_bfloat16_unit([&](auto unit) { return weight_gradient<decltype(unit)>(dy_NE, x_ND); });
+}
+
 #else
 
 namespace {
-[[noreturn]] void refuse() { throw InternalError("compiled without AMX: ask amx_is_available() first"); }
+[[noreturn]] void refuse() {
+  throw InternalError("compiled without bfloat16 products: ask bfloat16_products_are_available() first");
+}
 }  // namespace
 
-at::Tensor amx_linear(const at::Tensor&, const at::Tensor&, const at::Tensor&) { refuse(); }
-at::Tensor amx_input_gradient(const at::Tensor&, const at::Tensor&) { refuse(); }
-at::Tensor amx_weight_gradient(const at::Tensor&, const at::Tensor&) { refuse(); }
+bool bfloat16_products_are_available() { return false; }
+at::Tensor bfloat16_linear(const at::Tensor&, const at::Tensor&, const at::Tensor&) { refuse(); }
+at::Tensor bfloat16_input_gradient(const at::Tensor&, const at::Tensor&) { refuse(); }
+at::Tensor bfloat16_weight_gradient(const at::Tensor&, const at::Tensor&) { refuse(); }
 
 #endif
 

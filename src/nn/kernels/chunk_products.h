@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "nn/kernels/amx_tiles.h"
+#include "nn/kernels/bfloat16_unit.h"
 #include "nn/kernels/vector_math.h"
 
 // Products of small matrices that lie in the cache, for the chunks of state_space: c (+)= a b with a [rows, depth],
@@ -93,14 +93,15 @@ struct FloatProducts {
   }
 };
 
-#if defined(VERBATIM_AMX)
+#if defined(VERBATIM_BFLOAT16_UNIT)
 
-// The same with operands rounded to bfloat16 and sums in float32, on the matrix unit. Prepared operands are copies.
-struct AmxProducts {
+// The same with operands rounded to bfloat16 and sums in float32. Prepared operands are copies.
+template <class Unit>
+struct BFloat16Products {
   using Element = uint16_t;
   static constexpr int64_t kStep = 32;
 
-  using Session = AmxTiles::Session;
+  using Session = typename Unit::Session;
   // Row-major.
   struct Left {
     const uint16_t* data;
@@ -158,34 +159,10 @@ struct AmxProducts {
   static void multiply(const Left& a, const Right& b, int64_t rows, int64_t columns, int64_t depth, float* c,
                        int64_t stride) {
     for (int64_t m = 0; m < rows; m += 32) {
+      const UnitLeft left{.data = a.data + m * a.depth, .stride = a.depth, .half = 16 * a.depth, .step = 32};
       for (int64_t n = 0; n < columns; n += 32) {
-        float* to = c + m * stride + n;
-        if constexpr (add) {
-          load_tile<0>(to, 4 * stride);
-          load_tile<1>(to + 16, 4 * stride);
-          load_tile<2>(to + 16 * stride, 4 * stride);
-          load_tile<3>(to + 16 * stride + 16, 4 * stride);
-        } else {
-          asm volatile("tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3" : : : "memory");
-        }
-        for (int64_t k = 0; k < depth; k += 32) {
-          load_tile<4>(a.data + m * a.depth + k, 2 * a.depth);
-          load_tile<5>(a.data + (m + 16) * a.depth + k, 2 * a.depth);
-          load_tile<6>(b.data + k * b.columns + 2 * n, 4 * b.columns);
-          load_tile<7>(b.data + k * b.columns + 2 * n + 32, 4 * b.columns);
-          asm volatile(
-              "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\t"
-              "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
-              "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\t"
-              "tdpbf16ps %%tmm7, %%tmm5, %%tmm3"
-              :
-              :
-              : "memory");
-        }
-        store_tile<0>(to, 4 * stride);
-        store_tile<1>(to + 16, 4 * stride);
-        store_tile<2>(to + 16 * stride, 4 * stride);
-        store_tile<3>(to + 16 * stride + 16, 4 * stride);
+        const UnitRight right{.data = b.data + 2 * n, .stride = 2 * b.columns, .half = 32, .step = 32 * b.columns};
+        Unit::template multiply<add>(left, right, depth / 32, c + m * stride + n, stride);
       }
     }
   }
@@ -194,7 +171,7 @@ struct AmxProducts {
   static uint32_t* words(uint16_t* p) { return reinterpret_cast<uint32_t*>(p); }
   // 32 values.
   static void put_row(const float* from, uint16_t* to) {
-    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh((__m512)load(from + 16), (__m512)load(from)));
+    _mm512_storeu_si512(to, round_both(load(from), load(from + 16)));
   }
   // 16 values of two rows.
   static void put_pair(const float* from, int64_t stride, uint16_t* to) {
@@ -202,17 +179,6 @@ struct AmxProducts {
     const auto odd = __builtin_convertvector(round_to_bfloat16(load(from + stride)), U32x16);
     const U32x16 both = even | odd << 16;
     std::memcpy(to, &both, sizeof(both));
-  }
-
-  // Tiles 0 to 3 hold a 32 x 32 result, 4 and 5 its left operand, 6 and 7 its right operand. Own assembly: the
-  // compiler's intrinsics do not tell it that memory is read and written.
-  template <int tile>
-  static void load_tile(const void* p, int64_t stride_bytes) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(stride_bytes), "i"(tile) : "memory");
-  }
-  template <int tile>
-  static void store_tile(void* p, int64_t stride_bytes) {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(stride_bytes), "i"(tile) : "memory");
   }
 };
 

@@ -1,6 +1,5 @@
 #include <torch/torch.h>
 
-#include "nn/kernels/amx_tiles.h"
 #include "nn/kernels/bfloat16_product.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
@@ -12,19 +11,21 @@
 namespace verbatim::nn {
 
 at::Tensor linear_product(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E) {
-  if (x_ND.scalar_type() == at::kBFloat16 && amx_is_available()) return amx_linear(x_ND, weight_ED, bias_E);
+  if (x_ND.scalar_type() == at::kBFloat16 && bfloat16_products_are_available())
+    return bfloat16_linear(x_ND, weight_ED, bias_E);
   const at::Tensor weight = weight_ED.to(x_ND.scalar_type());
   return bias_E.defined() ? at::addmm(bias_E.to(x_ND.scalar_type()), x_ND, weight.t()) : at::mm(x_ND, weight.t());
 }
 
 at::Tensor linear_input_gradient(const at::Tensor& dy_NE, const at::Tensor& weight_ED) {
-  if (dy_NE.scalar_type() == at::kBFloat16 && amx_is_available()) return amx_input_gradient(dy_NE, weight_ED);
+  if (dy_NE.scalar_type() == at::kBFloat16 && bfloat16_products_are_available())
+    return bfloat16_input_gradient(dy_NE, weight_ED);
   return at::mm(dy_NE, weight_ED.to(dy_NE.scalar_type()));
 }
 
 at::Tensor linear_weight_gradient(const at::Tensor& dy_NE, const at::Tensor& x_ND) {
   if (x_ND.scalar_type() == at::kFloat) return at::mm(dy_NE.t(), x_ND);
-  if (amx_is_available()) return amx_weight_gradient(dy_NE, x_ND);
+  if (bfloat16_products_are_available()) return bfloat16_weight_gradient(dy_NE, x_ND);
   // A product in bfloat16 rounds its result: rows in groups, added in float32.
   constexpr int64_t kGroup = 4096;
   at::Tensor sum_ED = at::zeros({dy_NE.size(1), x_ND.size(1)}, dy_NE.options().dtype(at::kFloat));

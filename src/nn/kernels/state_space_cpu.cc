@@ -572,8 +572,10 @@ class BackwardTask {
 // Calls f with an object of the type of products and one of the type of activations.
 template <class F>
 void with_products(at::ScalarType type, F&& f) {
-#if defined(VERBATIM_AMX)
-  if (type == at::kBFloat16 && amx_is_available()) return f(AmxProducts{}, c10::BFloat16{});
+#if defined(VERBATIM_BFLOAT16_UNIT)
+  if (type == at::kBFloat16) {
+    return with_bfloat16_unit([&](auto unit) { f(BFloat16Products<decltype(unit)>{}, c10::BFloat16{}); });
+  }
 #endif
   with_type(type, [&](auto zero) { f(FloatProducts{}, zero); });
 }

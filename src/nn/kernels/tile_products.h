@@ -5,8 +5,8 @@
 
 #include "nn/kernels/vector_math.h"
 
-// The products of tiled attention in float32, and the operand layouts they read. amx_tiles.h has the same interface for
-// bfloat16 on matrix units. Legend: d' head width padded with zeros; all tiles are 32 query rows by blocks of 32 key
+// The products of tiled attention in float32, and the operand layouts they read. bfloat16_tiles.h has the same
+// interface for bfloat16. Legend: d' head width padded with zeros; all tiles are 32 query rows by blocks of 32 key
 // rows, and scores are kept transposed, [keys][32 queries], so that maxima and sums over keys are lane by lane.
 namespace verbatim::nn {
 

@@ -1,4 +1,4 @@
-#include "nn/kernels/amx_tiles.h"
+#include "nn/kernels/bfloat16_unit.h"
 
 #if defined(VERBATIM_AMX)
 #include <sys/syscall.h>
