@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "base/error.h"
+#include "nn/kernels/vector_math.h"
 
 namespace verbatim {
 
@@ -34,49 +36,85 @@ void penalise_repetition(std::span<float> scores, std::span<const int64_t> recen
   }
 }
 
-std::vector<Candidate> candidates_of(std::span<const float> scores, const SamplingOptions& options) {
+namespace {
+
+bool more_likely(const Candidate& a, const Candidate& b) {
+  return a.probability != b.probability ? a.probability > b.probability : a.index < b.index;
+}
+
+// e^(score - top) of all scores, and their sum.
+std::vector<float> relative_weights(std::span<const float> scores, float top, double& total) {
+  std::vector<float> weights(scores.size());
+  total = 0;
+  for (size_t i = 0; i < scores.size(); i += nn::kLanes) {
+    const auto lanes = static_cast<int64_t>(std::min<size_t>(nn::kLanes, scores.size() - i));
+    const nn::F32x16 relative = nn::exp(nn::load_part(scores.data() + i, lanes) - top);
+    nn::store_part(weights.data() + i, relative, lanes);
+    for (int64_t lane = 0; lane < lanes; ++lane) total += static_cast<double>(weights[i + static_cast<size_t>(lane)]);
+  }
+  for (size_t i = 0; i < scores.size() && std::isnan(total); ++i) {
+    VERBATIM_ASSERT(!std::isnan(scores[i]), "the score of candidate {} is not a number", i);
+  }
+  return weights;
+}
+
+// What may be chosen with its probabilities, in the order of the indexes unless a filter has sorted it.
+std::vector<Candidate> kept_candidates(std::span<const float> scores, const SamplingOptions& options) {
   const auto best = std::max_element(scores.begin(), scores.end());
   VERBATIM_ASSERT(best != scores.end() && std::isfinite(*best), "no candidate has a finite score");
-  const double top = *best;
   if (options.temperature == 0) return {{.index = best - scores.begin(), .probability = 1}};
 
   // Probabilities are relative to the most likely candidate until the end, so min_p is a plain threshold.
-  std::vector<Candidate> candidates;
-  candidates.reserve(scores.size());
   double total = 0;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const double relative = std::exp(static_cast<double>(scores[i]) - top);
-    VERBATIM_ASSERT(!std::isnan(relative), "the score of candidate {} is not a number", i);
-    total += relative;
-    if (relative > 0) candidates.push_back({.index = static_cast<int64_t>(i), .probability = relative});
+  const std::vector<float> weights = relative_weights(scores, *best, total);
+  double least = options.min_p;
+  const bool cuts_k = options.top_k > 0 && options.top_k < static_cast<int64_t>(scores.size());
+  if (cuts_k) {
+    // Candidates below the k-th weight are out; equal ones are told apart below.
+    std::vector<float> ordered = weights;
+    std::nth_element(ordered.begin(), ordered.begin() + (options.top_k - 1), ordered.end(), std::greater<>());
+    least = static_cast<double>(ordered[static_cast<size_t>(options.top_k - 1)]);
+  } else if (options.top_p < 1) {
+    // All candidates below this together are less than what top_p leaves away.
+    least = std::max(least, (1 - options.top_p) * total / static_cast<double>(scores.size()));
   }
-  const auto more_likely = [](const Candidate& a, const Candidate& b) {
-    return a.probability != b.probability ? a.probability > b.probability : a.index < b.index;
-  };
-  if (options.top_k > 0 && options.top_k < static_cast<int64_t>(candidates.size())) {
-    std::nth_element(candidates.begin(), candidates.begin() + options.top_k, candidates.end(), more_likely);
+  std::vector<Candidate> candidates;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const double weight = static_cast<double>(weights[i]);
+    if (weight > 0 && weight >= least) candidates.push_back({.index = static_cast<int64_t>(i), .probability = weight});
+  }
+  if (cuts_k || options.top_p < 1) std::sort(candidates.begin(), candidates.end(), more_likely);
+  if (cuts_k && options.top_k < static_cast<int64_t>(candidates.size())) {
     candidates.resize(static_cast<size_t>(options.top_k));
-    total = std::accumulate(candidates.begin(), candidates.end(), 0.0,
-                            [](double sum, const Candidate& c) { return sum + c.probability; });
   }
-  if (options.min_p > 0 && options.top_p >= 1) {
-    std::erase_if(candidates, [&](const Candidate& c) { return c.probability < options.min_p; });
-  }
-  std::sort(candidates.begin(), candidates.end(), more_likely);
   if (options.top_p < 1) {
+    if (cuts_k) {
+      total = std::accumulate(candidates.begin(), candidates.end(), 0.0,
+                              [](double sum, const Candidate& c) { return sum + c.probability; });
+    }
     double reached = 0;
     size_t kept = 0;
     while (kept < candidates.size() && reached < options.top_p * total) reached += candidates[kept++].probability;
     candidates.resize(std::max<size_t>(kept, 1));
   }
-  while (candidates.back().probability < options.min_p) candidates.pop_back();
+  if (options.min_p > 0) {
+    std::erase_if(candidates, [&](const Candidate& c) { return c.probability < options.min_p; });
+  }
 
   total = 0;
   for (Candidate& candidate : candidates) {
-    candidate.probability = std::pow(candidate.probability, 1 / options.temperature);
+    if (options.temperature != 1) candidate.probability = std::pow(candidate.probability, 1 / options.temperature);
     total += candidate.probability;
   }
   for (Candidate& candidate : candidates) candidate.probability /= total;
+  return candidates;
+}
+
+}  // namespace
+
+std::vector<Candidate> candidates_of(std::span<const float> scores, const SamplingOptions& options) {
+  std::vector<Candidate> candidates = kept_candidates(scores, options);
+  std::sort(candidates.begin(), candidates.end(), more_likely);
   return candidates;
 }
 
@@ -97,7 +135,8 @@ Sampler::Sampler(const SamplingOptions& options, uint64_t stream)
 
 int64_t Sampler::choose(std::span<float> scores) {
   penalise_repetition(scores, recent_, options_.repetition_penalty);
-  const std::vector<Candidate> candidates = candidates_of(scores, options_);
+  // Any fixed order will do to draw from; a vocabulary is not sorted for each word.
+  const std::vector<Candidate> candidates = kept_candidates(scores, options_);
   const int64_t choice = candidates.size() == 1 ? candidates.front().index : draw(candidates, random_);
   remember(choice);
   return choice;

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <vector>
 
+#include "nn/kernels/vector_math.h"
+
 namespace verbatim::nn {
 
 namespace {
@@ -23,42 +25,127 @@ float dot(const float* a, const float* b, int64_t count) {
   return sum;
 }
 
-// Four dot products at once read x from registers once and keep four streams of the weight in flight.
+// Four dot products at once read x once and keep four streams of the weight in flight. Rows are short beside what
+// memory takes to answer, so the four rows behind these are asked for meanwhile.
 void dot4(const float* w, int64_t stride, const float* x, int64_t count, float* y) {
   const float *w0 = w, *w1 = w + stride, *w2 = w + 2 * stride, *w3 = w + 3 * stride;
-  float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-  for (int64_t i = 0; i < count; ++i) {
-    s0 += w0[i] * x[i];
-    s1 += w1[i] * x[i];
-    s2 += w2[i] * x[i];
-    s3 += w3[i] * x[i];
+  F32x16 s0{}, s1{}, s2{}, s3{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const F32x16 values = load(x + i);
+    __builtin_prefetch(w0 + 4 * stride + i);
+    __builtin_prefetch(w1 + 4 * stride + i);
+    __builtin_prefetch(w2 + 4 * stride + i);
+    __builtin_prefetch(w3 + 4 * stride + i);
+    s0 += load(w0 + i) * values;
+    s1 += load(w1 + i) * values;
+    s2 += load(w2 + i) * values;
+    s3 += load(w3 + i) * values;
   }
-  y[0] = s0, y[1] = s1, y[2] = s2, y[3] = s3;
+  y[0] = sum_of_lanes(s0), y[1] = sum_of_lanes(s1), y[2] = sum_of_lanes(s2), y[3] = sum_of_lanes(s3);
+  for (; i < count; ++i) {
+    y[0] += w0[i] * x[i];
+    y[1] += w1[i] * x[i];
+    y[2] += w2[i] * x[i];
+    y[3] += w3[i] * x[i];
+  }
 }
 
-// Softmax attention of one query over `count` keys that lie `stride` floats apart. out may be the query itself.
-void attend_head(const float* query_d, const float* keys, const float* values, int64_t stride, int64_t count,
-                 float* out_d, int64_t head_width) {
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_width));
-  thread_local std::vector<float> scores;
-  scores.resize(static_cast<size_t>(count));
-  float top = -INFINITY;
-  for (int64_t j = 0; j < count; ++j) {
-    scores[j] = dot(query_d, keys + j * stride, head_width) * scale;
-    top = std::max(top, scores[j]);
+template <bool all>
+F32x16 load_lanes(const float* p, int64_t lanes) {
+  if constexpr (all) return load(p);
+  return load_part(p, lanes);
+}
+
+// Keys or values of rows that lie `stride` floats apart, side by side for the heads.
+struct HeadRows {
+  const float* keys;
+  const float* values;
+  int64_t stride;
+  int64_t count;
+  int64_t head_width;
+  int64_t group;  // query heads that share a key
+};
+
+// Softmax attention of the heads [first, last) of one query. All of them read a few rows before the next few, so that
+// the rows come from memory once and in order. out may be the query itself. `all`: the head width is a multiple of 16.
+template <bool all>
+void attend_heads(const float* query_Hd, const HeadRows& rows, int64_t first, int64_t last, float* out_Hd) {
+  const int64_t width = rows.head_width, padded = (rows.count + kLanes - 1) / kLanes * kLanes;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(width));
+  thread_local std::vector<float> memory;
+  memory.resize(static_cast<size_t>((last - first) * padded));
+  const auto scores_of = [&](int64_t h) { return memory.data() + (h - first) * padded; };
+  const auto lanes_at = [&](int64_t i) { return std::min(kLanes, width - i); };
+
+  alignas(64) float products[kLanes * kLanes];
+  for (int64_t block = 0; block < rows.count; block += kLanes) {
+    const int64_t here = std::min(kLanes, rows.count - block);
+    for (int64_t h = first; h < last; ++h) {
+      const float* key = rows.keys + block * rows.stride + h / rows.group * width;
+      const float* query = query_Hd + h * width;
+      for (int64_t row = 0; row < here; ++row, key += rows.stride) {
+        F32x16 sum{};
+        for (int64_t i = 0; i < width; i += kLanes) {
+          sum += load_lanes<all>(key + i, lanes_at(i)) * load_lanes<all>(query + i, lanes_at(i));
+        }
+        store(products + row * kLanes, sum);
+      }
+      std::fill(products + here * kLanes, products + kLanes * kLanes, 0.0F);
+      store(scores_of(h) + block, sums_of_lanes(products) * scale);
+    }
   }
-  float total = 0;
-  for (int64_t j = 0; j < count; ++j) {
-    scores[j] = std::exp(scores[j] - top);
-    total += scores[j];
+  for (int64_t h = first; h < last; ++h) {
+    float* scores = scores_of(h);
+    const float top = *std::max_element(scores, scores + rows.count);
+    std::fill(scores + rows.count, scores + padded, -INFINITY);
+    F32x16 total{};
+    for (int64_t block = 0; block < padded; block += kLanes) {
+      const F32x16 weight = exp(load(scores + block) - top);
+      total += weight;
+      store(scores + block, weight);
+    }
+    const F32x16 inverse = splat(1.0F / sum_of_lanes(total));
+    for (int64_t block = 0; block < padded; block += kLanes) store(scores + block, load(scores + block) * inverse);
+    std::fill_n(out_Hd + h * width, width, 0.0F);
   }
-  std::fill_n(out_d, head_width, 0.0F);
-  for (int64_t j = 0; j < count; ++j) {
-    const float weight = scores[j] / total;
-    const float* value = values + j * stride;
-#pragma omp simd
-    for (int64_t i = 0; i < head_width; ++i) out_d[i] += weight * value[i];
+  for (int64_t block = 0; block < rows.count; block += kLanes) {
+    const int64_t here = std::min(kLanes, rows.count - block);
+    for (int64_t h = first; h < last; ++h) {
+      const float* weights = scores_of(h) + block;
+      const float* value = rows.values + block * rows.stride + h / rows.group * width;
+      for (int64_t i = 0; i < width; i += kLanes) {
+        float* out = out_Hd + h * width + i;
+        F32x16 sum = load_lanes<all>(out, lanes_at(i));
+        for (int64_t row = 0; row < here; ++row) {
+          sum += weights[row] * load_lanes<all>(value + row * rows.stride + i, lanes_at(i));
+        }
+        if constexpr (all) {
+          store(out, sum);
+        } else {
+          store_part(out, sum, lanes_at(i));
+        }
+      }
+    }
+  }
+}
+
+void attend(const float* query_Hd, const HeadRows& rows, int64_t heads, float* out_Hd) {
+  if (rows.count == 0) {
+    std::fill_n(out_Hd, heads * rows.head_width, 0.0F);
+    return;
+  }
+  const auto work = [&](int64_t first, int64_t last) {
+    if (rows.head_width % kLanes == 0) {
+      attend_heads<true>(query_Hd, rows, first, last, out_Hd);
+    } else {
+      attend_heads<false>(query_Hd, rows, first, last, out_Hd);
+    }
+  };
+  if (2 * rows.count * heads * rows.head_width < kParallelWork) {
+    work(0, heads);
+  } else {
+    at::parallel_for(0, heads, 1, work);
   }
 }
 
@@ -222,23 +309,26 @@ void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_G
   // The order of slots does not matter: rotary angles are in the keys already.
   const int64_t visible = window > 0 ? std::min(cache.rows, window) : cache.rows;
   const int64_t group = heads / key_value_heads;
-  for (int64_t h = 0; h < heads; ++h) {
-    const int64_t column = (h / group) * head_width;
-    attend_head(query_Hd + h * head_width, cache.keys.data() + column, cache.values.data() + column, row_width, visible,
-                out_Hd + h * head_width, head_width);
-  }
+  attend(query_Hd,
+         {.keys = cache.keys.data(),
+          .values = cache.values.data(),
+          .stride = row_width,
+          .count = visible,
+          .head_width = head_width,
+          .group = group},
+         heads, out_Hd);
 }
 
 void attend_rows(const float* query_QE, int64_t queries, const float* kv_K2E, int64_t keys, float* out_QE,
                  int64_t heads, int64_t head_width) {
   const int64_t width = heads * head_width;
-  for (int64_t q = 0; q < queries; ++q) {
-    for (int64_t h = 0; h < heads; ++h) {
-      const int64_t column = h * head_width;
-      attend_head(query_QE + q * width + column, kv_K2E + column, kv_K2E + width + column, 2 * width, keys,
-                  out_QE + q * width + column, head_width);
-    }
-  }
+  const HeadRows rows{.keys = kv_K2E,
+                      .values = kv_K2E + width,
+                      .stride = 2 * width,
+                      .count = keys,
+                      .head_width = head_width,
+                      .group = 1};
+  for (int64_t q = 0; q < queries; ++q) attend(query_QE + q * width, rows, heads, out_QE + q * width);
 }
 
 }  // namespace verbatim::nn
