@@ -25,7 +25,7 @@ test: ## Build everything and run all tests
 	@scripts/run-tests build
 
 bench: build/build.ninja ## Measure speed: micro-benchmarks, then the program's own
-	@scripts/install-dependencies dev
+	@scripts/install-dependencies bench
 	@cmake --preset release -DVERBATIM_BENCH=ON >/dev/null
 	@cmake --build build --target verbatim benchmarks
 	@scripts/run-benchmarks build

@@ -360,7 +360,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       if (hooks.on_evaluation) hooks.on_evaluation(state.step, held_out);
     }
     if (hooks.sample && train.sample_every > 0 && state.step % train.sample_every == 0) {
-      const std::shared_ptr<LanguageModel> writer = device.is_cuda() ? cpu_copy(*model_, run_ / "tokenizer") : model_;
+      const std::shared_ptr<LanguageModel> writer = !device.is_cpu() ? cpu_copy(*model_, run_ / "tokenizer") : model_;
       const std::string text = hooks.sample(*writer, sample_generator);
       write_file_atomically(run_ / "samples" / fmt::format("{:010}.txt", state.step), text);
       if (events) events->text("sample", state.step, text);

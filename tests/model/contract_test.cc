@@ -7,10 +7,12 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <utility>
 
 #include "base/file.h"
 #include "base/random.h"
 #include "model/model_folder.h"
+#include "other_device/other_device.h"
 #include "tiny_models.h"
 #include "tokenizers/bpe_trainer.h"
 
@@ -422,6 +424,50 @@ TEST_P(ModelContract, is_the_same_after_saving_and_loading) {
   const at::Tensor before = rows_of(text);
   model_ = loaded;
   EXPECT_TRUE(at::equal(before, rows_of(text)));
+}
+
+// As on a GPU: nothing but LibTorch's operators may touch a tensor, and all tensors of an operator are on one device.
+TEST_P(ModelContract, computes_the_same_on_another_device) {
+  std::vector<TextPiece> pieces;
+  const std::vector<std::string> all = texts();
+  for (const std::string& text : all) pieces.push_back({.bytes = text});
+  const PositionBatch batch = make_batch(model_->segmenter(), pieces);
+  const auto training_loss = [&](LanguageModel& model, at::ScalarType type) {
+    const TrainingLoss loss = model.training_loss(batch, {.compute_type = type});
+    const at::Tensor of_rows = loss.rows_N.sum();
+    return loss.levels.defined() ? of_rows + loss.levels : of_rows;
+  };
+  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    SCOPED_TRACE(c10::toString(type));
+    std::shared_ptr<LanguageModel> here = model_;
+    SetUp();  // the same weights again
+    std::shared_ptr<LanguageModel> there = std::exchange(model_, here);
+    for (LanguageModel* model : {here.get(), there.get()}) {
+      model->to(type == at::kDouble ? at::kDouble : at::kFloat);
+      model->zero_grad();
+    }
+    there->to(testing::other_device());
+    const at::Tensor expected = training_loss(*here, type), loss = training_loss(*there, type);
+    EXPECT_EQ(loss.device(), testing::other_device());
+    const double tolerance = type == at::kDouble ? 1e-9 : type == at::kFloat ? 1e-4 : 0.02;
+    EXPECT_NEAR(loss.item<double>() / expected.item<double>(), 1, tolerance);
+    expected.backward();
+    loss.backward();
+    const auto values_there = there->named_parameters();
+    for (const auto& parameter : here->named_parameters()) {
+      const at::Tensor gradient = parameter.value().grad(), other = values_there[parameter.key()].grad();
+      ASSERT_EQ(gradient.defined(), other.defined()) << parameter.key();
+      if (!gradient.defined()) continue;
+      ASSERT_TRUE(at::isfinite(other).all().item<bool>()) << parameter.key();
+      if (type == at::kBFloat16) continue;
+      const double difference = (gradient - other.cpu()).norm().item<double>();
+      EXPECT_LE(difference, tolerance * 10 * gradient.norm().item<double>() + 1e-12) << parameter.key();
+    }
+    torch::NoGradGuard no_grad;
+    const at::Tensor nats_N = here->nats(batch, {.compute_type = type}),
+                     other_N = there->nats(batch, {.compute_type = type});
+    EXPECT_NEAR(other_N.sum().item<double>() / nats_N.sum().item<double>(), 1, tolerance);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(families, ModelContract, ::testing::ValuesIn(kEntries),

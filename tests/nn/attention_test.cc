@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "nn/sequences.h"
+#include "other_device/other_device.h"
 
 namespace verbatim::nn {
 namespace {
@@ -191,7 +192,7 @@ std::vector<at::Tensor> gradients(const std::function<at::Tensor(const std::vect
   leaves.reserve(inputs.size());
   for (const auto& x : inputs) leaves.push_back(x.detach().clone().requires_grad_(true));
   const auto y = f(leaves);
-  const auto direction = random(y.size(0), y.size(1), at::kDouble, seed).to(y.scalar_type());
+  const auto direction = random(y.size(0), y.size(1), at::kDouble, seed).to(y.options());
   y.backward(direction);
   std::vector<at::Tensor> out;
   out.reserve(leaves.size());
@@ -315,6 +316,42 @@ TEST(attention, fast_range_attention_and_gradients_equal_plain) {
           EXPECT_LT(relative_difference(fast[i], plain[i]), tolerance) << c.name << ", input " << i;
         }
       }
+    }
+  }
+}
+
+// There all sequences are padded to one length, and LibTorch 2 fuses the products.
+TEST(attention, another_device_equals_three_loops) {
+  const AttentionShape range_shape{4, 2, 16};
+  for (const auto type : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    const double tolerance = type == at::kDouble ? 1e-12 : type == at::kFloat ? 1e-5 : 2e-2;
+    const auto expect_equal = [&](const auto& run, const std::vector<at::Tensor>& inputs, const at::Tensor& expected,
+                                  const std::string& name) {
+      std::vector<at::Tensor> there, wide;
+      for (const at::Tensor& x : inputs) {
+        there.push_back(x.to(verbatim::testing::other_device()));
+        wide.push_back(x.to(at::kDouble));
+      }
+      const at::Tensor out = run(there);
+      EXPECT_EQ(out.device(), verbatim::testing::other_device());
+      EXPECT_EQ(out.scalar_type(), type);
+      EXPECT_LT(relative_difference(out.cpu(), expected), tolerance) << name;
+      const auto gradients_there = gradients(run, there), plain = gradients(run, wide);
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        EXPECT_LT(relative_difference(gradients_there[i].cpu(), plain[i]), 2 * tolerance) << name << ", input " << i;
+      }
+    };
+    for (const auto& c : self_cases()) {
+      const Sequences sequences{c.offsets};
+      const auto qkv = random(sequences.rows(), columns(c.shape), type);
+      expect_equal([&](const auto& x) { return self_attention(x[0], sequences, c.shape, c.window, c.rotary); }, {qkv},
+                   naive_self(qkv, sequences, c.shape, c.window, c.rotary), describe(c));
+    }
+    for (const auto& c : range_cases()) {
+      const auto q = random(static_cast<int64_t>(c.ranges.begin.size()), 64, type);
+      const auto kv = random(c.keys, 64, type, 8);
+      expect_equal([&](const auto& x) { return range_attention(x[0], x[1], c.ranges, range_shape); }, {q, kv},
+                   naive_range(q, kv, c.ranges, range_shape), c.name);
     }
   }
 }

@@ -21,7 +21,7 @@ at::TensorOptions on_device(const at::Tensor& like, at::ScalarType type) {
 // The type inside: bfloat16 is computed in float32, double stays double.
 at::ScalarType inner_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
-bool use_fused(const at::Tensor& x) { return kHasFusedAttention && x.is_cuda() && x.scalar_type() != at::kDouble; }
+bool use_fused(const at::Tensor& x) { return kHasFusedAttention && !x.is_cpu() && x.scalar_type() != at::kDouble; }
 
 // Rotates x [..., d] by the angles t * frequency(i); positions broadcasts to x without its last dimension.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, RotaryOptions rotary) {
@@ -164,7 +164,7 @@ at::Tensor self_attention_plain(const at::Tensor& qkv, const Sequences& sequence
   const auto [h, g, d] = shape;
   VERBATIM_ASSERT(qkv.dim() == 2 && qkv.size(0) == sequences.rows() && qkv.size(1) == (h + 2 * g) * d);
   if (qkv.size(0) == 0) return qkv.narrow(1, 0, h * d).clone();
-  if (qkv.is_cuda()) return padded_self_attention(qkv, sequences, shape, window, rotary);
+  if (!qkv.is_cpu()) return padded_self_attention(qkv, sequences, shape, window, rotary);
   std::vector<at::Tensor> outputs;
   for (int64_t s = 0; s < sequences.count(); ++s) {
     const int64_t length = sequences.length(s);
