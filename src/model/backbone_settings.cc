@@ -367,14 +367,14 @@ void BackboneSettings::resolve(const std::string& where) {
     return;
   }
   if (!is_level()) {
-    if (kind == "pattern") parse_layer_pattern(pattern, where + ".pattern");
+    if (kind == "pattern") (void)parse_layer_pattern(pattern, where + ".pattern");  // throws what is wrong
     stack.resolve(where, layer_kinds());
     inner.clear();
     return;
   }
   if (kind == "level") {
-    parse_layer_pattern(pattern_before, where + ".pattern_before");
-    parse_layer_pattern(pattern_after, where + ".pattern_after");
+    (void)parse_layer_pattern(pattern_before, where + ".pattern_before");
+    (void)parse_layer_pattern(pattern_after, where + ".pattern_after");
   }
   stack.resolve(where, kinds_before() + kinds_after());
   if (inner.empty()) inner.emplace_back();

@@ -21,7 +21,7 @@ at::Tensor multi_label_loss_plain(const at::Tensor& h_ND, const at::Tensor& head
   const at::Tensor is_target_NV = (weights_NV > 0).to(inner);
   const at::Tensor z_NV = at::mm(h_ND, head_VD.to(h_ND.scalar_type()).t()).to(inner);
   const at::Tensor loss_NV = (1 - is_target_NV) * at::softplus(z_NV) + weights_NV * at::softplus(-z_NV);
-  return loss_NV.sum(1) * weight_N.to(inner) / static_cast<double>(vocabulary);
+  return loss_NV.sum(1) * weight_N.to(loss_NV.options()) / static_cast<double>(vocabulary);
 }
 
 }  // namespace verbatim::nn
