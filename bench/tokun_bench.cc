@@ -36,7 +36,7 @@ const std::string& text() {
 
 enum class Kind {
   kDefault,  // of the settings
-  kAdding,   // without a layer behind the join, as configs/tokun-small.toml has it
+  kAdding,   // without a layer behind the join, as configs/tokun-robust.toml has it
 };
 
 struct Autoencoder {
@@ -48,8 +48,8 @@ struct Autoencoder {
     if (kind == Kind::kAdding) {
       settings.join_layer = false;
       settings.width = 128;
-      decoder_settings.depth = 2;
-      decoder_settings.hidden = 896;
+      decoder_settings.hidden = 1024;
+      decoder_settings.mixing = 4;
     }
     at::Generator generator = at::detail::createCPUGenerator(1);
     encoder = std::make_shared<TokunEncoder>(settings, 0, generator);

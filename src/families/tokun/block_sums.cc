@@ -111,7 +111,11 @@ void divide_by_length(float* row, int64_t width, double epsilon) {
 }  // namespace
 
 BlockSums::BlockSums(const at::Tensor& join_LCW, int64_t characters, at::ScalarType type)
-    : joins_CWL_(join_LCW.detach().view({join_LCW.size(0), characters, -1}).permute({1, 2, 0}).contiguous()),
+    : joins_WM_(join_LCW.detach()
+                    .view({join_LCW.size(0), characters, -1})
+                    .permute({2, 1, 0})
+                    .reshape({-1, characters * join_LCW.size(0)})
+                    .contiguous()),
       characters_(characters),
       width_(join_LCW.size(0)),
       // A pair of columns must not lie in two vectors.
@@ -122,12 +126,11 @@ BlockSums::BlockSums(const at::Tensor& join_LCW, int64_t characters, at::ScalarT
   rows_ = at::empty({most_characters_, words}, at::kInt);
 }
 
-void BlockSums::keep(const at::Tensor& sums_UCL) {
-  const at::Tensor sums = sums_UCL.contiguous();
-  const int64_t count = sums.size(0), values = characters_ * width_, words = rows_.size(1);
+void BlockSums::keep(const at::Tensor& sums_UM) {
+  const int64_t count = sums_UM.size(0), values = characters_ * width_, words = rows_.size(1);
   const auto first = static_cast<int64_t>(units_.size());
   for (int64_t u = 0; u < count; ++u) {
-    const float* from = sums.data_ptr<float>() + u * values;
+    const float* from = sums_UM.data_ptr<float>() + u * values;
     auto* to = rows_.data_ptr<int32_t>() + (first + u) * words;
     if (type_ == at::kFloat) {
       std::memcpy(to, from, sizeof(float) * values);
@@ -172,8 +175,7 @@ bool BlockSums::learn(const PositionBatch& batch, const CharacterVectors& vector
   constexpr int64_t kStretch = 256;
   for (int64_t begin = 0; begin < count; begin += kStretch) {
     const std::vector<int32_t> some(units.begin() + begin, units.begin() + std::min(begin + kStretch, count));
-    // [C, U, L] to [U, C, L]
-    keep(at::matmul(vectors(some), joins_CWL_).transpose(0, 1));
+    keep(at::mm(vectors(some), joins_WM_));
     units_.insert(units_.end(), some.begin(), some.end());
   }
   return true;

@@ -29,9 +29,9 @@ class BlockSums {
   void write(const PositionBatch& batch, int64_t begin, int64_t end, std::optional<double> epsilon, float* out) const;
 
  private:
-  void keep(const at::Tensor& sums_UCL);
+  void keep(const at::Tensor& sums_UM);
 
-  at::Tensor joins_CWL_;  // [C, W, L]
+  at::Tensor joins_WM_;  // [W, C * L]
   int64_t characters_, width_, most_characters_;
   at::ScalarType type_;
   std::vector<int32_t> slots_;  // of each unit, -1: not known
