@@ -70,6 +70,7 @@ void for_entries(const Section& section, const Visit& visit) {
 
 std::string condition_of(const std::vector<Assignment>& values) {
   std::vector<std::string> words;
+  words.reserve(values.size());
   for (const Assignment& value : values) words.push_back(fmt::format("{} = {}", value.name, value.value));
   return words.empty() ? "" : fmt::format(" (with {})", fmt::join(words, ", "));
 }

@@ -72,6 +72,7 @@ DifferentUnits different_units(const PositionBatch& batch, int64_t block_bytes) 
 WrittenBlock read_written_block(const uint8_t* bytes, int64_t block_bytes) {
   const std::string_view stream(reinterpret_cast<const char*>(bytes), static_cast<size_t>(block_bytes));
   std::vector<int32_t> units;
+  units.reserve(stream.size() / 4);
   for (size_t place = 0; place < stream.size(); place += 4) {
     const char32_t unit = read_unit(stream, place);
     if (unit == 0) break;

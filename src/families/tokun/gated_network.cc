@@ -88,6 +88,8 @@ MixingLayer::MixingLayer(torch::nn::Module& owner, const std::string& name, int6
 
 at::Tensor MixingLayer::operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const {
   nn::Ranges block;
+  block.begin.reserve(static_cast<size_t>(x_MW.size(0)));
+  block.end.reserve(static_cast<size_t>(x_MW.size(0)));
   for (int64_t row = 0; row < x_MW.size(0); ++row) {
     block.begin.push_back(static_cast<int32_t>(row / places * places));
     block.end.push_back(static_cast<int32_t>(row / places * places + places));

@@ -146,6 +146,7 @@ std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* 
     int64_t before = kSymbolStart;
   };
   std::vector<Writing> blocks;
+  blocks.reserve(static_cast<size_t>(count));
   for (int64_t n = 0; n < count; ++n)
     blocks.push_back({.reader = BlockSymbolReader(blocks_), .memory = stack_->start()});
   // One symbol of every block that is not complete in each round, so that weights are read once for all.
@@ -162,6 +163,7 @@ std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* 
     const std::vector<uint16_t> symbols(rows, 0);
     const std::vector<uint8_t> marks(rows, 0);
     std::vector<BackboneState*> memories;
+    memories.reserve(rows);
     for (size_t r = 0; r < rows; ++r) {
       Writing& block = blocks[open[r]];
       memories.push_back(&block.memory);
@@ -185,6 +187,7 @@ std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* 
     std::erase_if(open, [&](int64_t n) { return blocks[n].reader.is_complete(); });
   }
   std::vector<std::vector<int32_t>> units;
+  units.reserve(blocks.size());
   for (const Writing& block : blocks) units.push_back(block.reader.units());
   return units;
 }
