@@ -5,8 +5,10 @@
 #include <benchmark/benchmark.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "families/tokun/tokun_decoder.h"
@@ -32,31 +34,52 @@ const std::string& text() {
   return instance;
 }
 
+enum class Kind {
+  kDefault,  // of the settings
+  kAdding,   // without a layer behind the join, as configs/tokun-robust.toml has it
+};
+
 struct Autoencoder {
   TokunEncoderSettings settings;
+  TokunDecoderSettings decoder_settings;
   std::shared_ptr<TokunEncoder> encoder;
   std::shared_ptr<WholeBlockDecoder> decoder;
-  Autoencoder() {
+  explicit Autoencoder(Kind kind) {
+    if (kind == Kind::kAdding) {
+      settings.join_layer = false;
+      settings.width = 128;
+      decoder_settings.hidden = 1024;
+      decoder_settings.mixing = 4;
+    }
     at::Generator generator = at::detail::createCPUGenerator(1);
     encoder = std::make_shared<TokunEncoder>(settings, 0, generator);
-    decoder = std::make_shared<WholeBlockDecoder>(settings, 0, generator);
+    decoder = std::make_shared<WholeBlockDecoder>(settings, decoder_settings, 0, generator);
     encoder->eval();
     decoder->eval();
   }
 };
 
-Autoencoder& autoencoder() {
-  static Autoencoder instance;
-  return instance;
+Autoencoder& autoencoder(Kind kind) {
+  static Autoencoder ours(Kind::kDefault), adding(Kind::kAdding);
+  return kind == Kind::kDefault ? ours : adding;
 }
 
-PositionBatch batch_of_text() {
-  const Segmenter& segmenter = autoencoder().encoder->segmenter();
+// Cuts the text and calls f with batches of 1,024 blocks, as evaluation does.
+template <class F>
+int64_t for_batches(const Segmenter& segmenter, const F& f) {
+  constexpr size_t kBlocks = 1024;
   const Positions positions = segmenter.segment(text(), DocumentPart::kStart);
-  PositionBatch batch;
-  append_positions(batch, segmenter, positions, text(),
-                   {.end = positions.size(), .start_row = false, .end_target = false});
-  return batch;
+  for (size_t begin = 0; begin < positions.size(); begin += kBlocks) {
+    PositionBatch batch;
+    append_positions(batch, segmenter, positions, text(),
+                     {.begin = begin,
+                      .score_begin = begin,
+                      .end = std::min(begin + kBlocks, positions.size()),
+                      .start_row = false,
+                      .end_target = false});
+    f(batch);
+  }
+  return static_cast<int64_t>(positions.size());
 }
 
 // Bytes of text for each second if the products took all the time.
@@ -67,39 +90,50 @@ void add_limit(benchmark::State& state, double multiplications, int64_t blocks) 
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * text().size()));
 }
 
-void encode(benchmark::State& state, bool looks_up) {
+void encode(benchmark::State& state, Kind kind, bool looks_up) {
   at::set_num_threads(1);
   torch::NoGradGuard no_grad;
-  Autoencoder& model = autoencoder();
+  Autoencoder& model = autoencoder(kind);
   model.encoder->train(!looks_up);  // without noise in the settings training computes the same, by products
   int64_t blocks = 0;
   for (auto _ : state) {
-    const PositionBatch batch = batch_of_text();
-    blocks = batch.rows();
-    benchmark::DoNotOptimize(model.encoder->encode(batch, at::kBFloat16).vectors_ND.data_ptr());
+    blocks = for_batches(model.encoder->segmenter(), [&](const PositionBatch& batch) {
+      benchmark::DoNotOptimize(model.encoder->encode(batch, at::kBFloat16).vectors_ND.data_ptr());
+    });
   }
   model.encoder->eval();
   add_limit(state, model.encoder->network().multiplications(), blocks);
 }
 
 void cut_into_blocks(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(batch_of_text().rows());
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(
+        for_batches(autoencoder(Kind::kDefault).encoder->segmenter(),
+                    [](const PositionBatch& batch) { benchmark::DoNotOptimize(batch.ids.data()); }));
+  }
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * text().size()));
 }
 
-void decode(benchmark::State& state) {
+void decode(benchmark::State& state, Kind kind, at::ScalarType type) {
   at::set_num_threads(1);
   torch::NoGradGuard no_grad;
-  Autoencoder& model = autoencoder();
-  const at::Tensor vectors = model.encoder->encode(batch_of_text(), at::kBFloat16).vectors_ND;
-  for (auto _ : state) benchmark::DoNotOptimize(model.decoder->reconstruct(vectors, at::kBFloat16).data_ptr());
-  add_limit(state, model.decoder->network().multiplications(), vectors.size(0));
+  Autoencoder& model = autoencoder(kind);
+  std::vector<at::Tensor> parts;
+  const int64_t blocks = for_batches(model.encoder->segmenter(), [&](const PositionBatch& batch) {
+    parts.push_back(model.encoder->encode(batch, at::kBFloat16).vectors_ND);
+  });
+  const at::Tensor vectors = at::cat(parts);
+  for (auto _ : state) benchmark::DoNotOptimize(model.decoder->reconstruct(vectors, type).data_ptr());
+  add_limit(state, model.decoder->network().multiplications(), blocks);
 }
 
 BENCHMARK(cut_into_blocks);
-BENCHMARK_CAPTURE(encode, looked_up, true);
-BENCHMARK_CAPTURE(encode, multiplied, false);
-BENCHMARK(decode);
+BENCHMARK_CAPTURE(encode, added, Kind::kAdding, true);
+BENCHMARK_CAPTURE(encode, looked_up, Kind::kDefault, true);
+BENCHMARK_CAPTURE(encode, multiplied, Kind::kDefault, false);
+BENCHMARK_CAPTURE(decode, adding, Kind::kAdding, at::kBFloat16);
+BENCHMARK_CAPTURE(decode, default, Kind::kDefault, at::kBFloat16);
+BENCHMARK_CAPTURE(decode, float32, Kind::kDefault, at::kFloat);
 
 }  // namespace
 }  // namespace verbatim

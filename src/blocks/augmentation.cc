@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <iterator>
+
 #include "base/error.h"
 #include "blocks/utf32.h"
 
@@ -64,6 +66,79 @@ void append_made_up_script(size_t count, Random& random, std::u32string& units) 
     }
     units.push_back(unit);
     --count;
+  }
+}
+
+namespace {
+
+// First and last code points.
+struct UnitRange {
+  char32_t first, last;
+};
+char32_t unit_of(UnitRange range, Random& random) {
+  return range.first + static_cast<char32_t>(random.below(uint64_t{range.last} - range.first + 1));
+}
+
+// Unicode Technical Standard 51, section 1.4.9, and the Unicode standard, section 23.4.
+constexpr UnitRange kEmojiRanges[] = {
+    {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF}, {0x1FA70, 0x1FAFF}, {0x2600, 0x27BF}};
+constexpr UnitRange kSkinTones = {0x1F3FB, 0x1F3FF};
+constexpr UnitRange kRegionalLetters = {0x1F1E6, 0x1F1FF};
+constexpr UnitRange kTags = {0xE0020, 0xE007E};
+constexpr UnitRange kLowerTags = {0xE0061, 0xE007A};
+constexpr UnitRange kIdeographs = {0x4E00, 0x9FFF};
+constexpr UnitRange kIdeographicSelectors = {0xE0100, 0xE01EF};
+constexpr char32_t kJoiner = 0x200D, kEmojiSelector = 0xFE0F, kKeycap = 0x20E3, kBlackFlag = 0x1F3F4, kTagEnd = 0xE007F;
+
+char32_t emoji(Random& random) { return unit_of(kEmojiRanges[random.below(std::size(kEmojiRanges))], random); }
+
+void append_joined_emoji(Random& random, std::u32string& units) {
+  constexpr double kJoins = 0.4;
+  do {
+    units.push_back(emoji(random));
+    const double draw = random.uniform();
+    if (draw < 0.25) units.push_back(unit_of(kSkinTones, random));
+    if (draw > 0.75) units.push_back(kEmojiSelector);
+    if (random.uniform() >= kJoins) return;
+    units.push_back(kJoiner);
+  } while (true);
+}
+
+void append_tag_flag(Random& random, std::u32string& units) {
+  units.push_back(kBlackFlag);
+  // Mostly letters, as in the flags there are.
+  const UnitRange range = random.uniform() < 0.75 ? kLowerTags : kTags;
+  for (uint64_t tags = 3 + random.below(4); tags > 0; --tags) units.push_back(unit_of(range, random));
+  units.push_back(kTagEnd);
+}
+
+}  // namespace
+
+void append_made_up_emoji(size_t count, Random& random, std::u32string& units) {
+  const size_t most = units.size() + count;
+  while (units.size() < most) {
+    switch (random.below(6)) {
+      case 0:
+        for (int letter = 0; letter < 2; ++letter) units.push_back(unit_of(kRegionalLetters, random));
+        break;
+      case 1:
+        append_tag_flag(random, units);
+        break;
+      case 2:
+        units.push_back(unit_of({'0', '9'}, random));
+        if (random.uniform() < 0.5) units.append({kEmojiSelector, kKeycap});
+        break;
+      case 3:
+        units.append({unit_of(kIdeographs, random), unit_of(kIdeographicSelectors, random)});
+        break;
+      case 4:
+        for (uint64_t letters = 1 + random.below(8); letters > 0; --letters) {
+          units.push_back(unit_of({' ', '~'}, random));
+        }
+        break;
+      default:
+        append_joined_emoji(random, units);
+    }
   }
 }
 

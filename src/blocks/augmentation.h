@@ -21,6 +21,10 @@ void append_random_units(size_t count, RandomUnits which, Random& random, std::u
 // scripts are, with some ASCII between them, and a hundredth of bytes that belong to no character (utf32.h). Drawn from
 // all of Unicode, a script's own code points hardly ever come.
 void append_made_up_script(size_t count, Random& random, std::u32string& units);
+// Emoji as they are written, with some ASCII between them: joined with U+200D, with skin tones and presentation
+// selectors, flags of two regional letters and of tags (plane 14), keycaps, ideographs with variation selectors. At
+// least `count` units: a sequence is never cut.
+void append_made_up_emoji(size_t count, Random& random, std::u32string& units);
 
 // Chances for each unit of a text, from 0 to 1; their sum is at most 1.
 struct NoiseOptions {

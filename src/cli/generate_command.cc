@@ -36,10 +36,18 @@ Record record_of(const GeneratedText& text, const std::string& prompt, const Gen
   record.set("prompt", prompt).set_text(text.text).set("finish", name_of(text.finish));
   if (!text.stop_string.empty()) record.set("stop", text.stop_string);
   record.set("generated_bytes", text.text.size()).set("positions", text.positions).set("seed", seed);
+  record.set("replaced", text.replaced);
   record.set("prompt_bytes", result.prompt_bytes).set("prompt_seconds", result.prompt_seconds);
   record.set("seconds", result.seconds).set("bytes_per_second", result.bytes_per_second());
   record.set("passes", result.passes).set("guessed", result.guessed).set("kept", result.kept);
   return record;
+}
+
+// Numbers of a model over blocks that are no text.
+void warn_of_replaced(int64_t replaced) {
+  if (replaced == 0) return;
+  spdlog::warn("{} of the characters that the model wrote {} no text and became U+FFFD", replaced,
+               replaced == 1 ? "was" : "were");
 }
 
 // Made anew for each text: what is written must depend on nothing before it.
@@ -72,8 +80,10 @@ void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::st
   options.draft = draft.get();
   const GenerateResult result = generate(model, {prompt}, options);
   const bool on_terminal = isatty(STDOUT_FILENO) != 0;
+  int64_t replaced = 0;
   for (const GeneratedText& text : result.texts) {
     context.output.json(record_of(text, prompt, result, seed));
+    replaced += text.replaced;
     if (!streams) context.output.text(shown_prompt + text.text);
     if (!streams || on_terminal) context.output.text(text.text.ends_with('\n') ? "" : "\n");
     if (!streams && &text != &result.texts.back()) context.output.text("---\n");
@@ -82,6 +92,7 @@ void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::st
   spdlog::info("{} bytes in {} ({}), prompt of {} bytes in {}, seed {}", result.bytes, format_duration(result.seconds),
                format_rate(result.bytes_per_second()), result.prompt_bytes, format_duration(result.prompt_seconds),
                seed);
+  warn_of_replaced(replaced);
   if (draft != nullptr) {
     spdlog::info("draft: {} passes over the weights, {} of {} guessed bytes kept", result.passes, result.kept,
                  result.guessed);
@@ -124,9 +135,11 @@ GeneratedText write_answer(const GenerateFlags& flags, Chat& chat, const std::st
                           .set_text(chat.turns().back().answer)
                           .set("finish", name_of(answer.finish))
                           .set("turn", chat.turns().size())
+                          .set("replaced", answer.replaced)
                           .set("seed", seed));
   context.output.text("\n");
   context.output.flush();
+  warn_of_replaced(answer.replaced);
   return answer;
 }
 

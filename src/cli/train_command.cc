@@ -22,6 +22,7 @@
 #include "generate/chat.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
+#include "settings/settings_reference.h"
 #include "settings/settings_tree.h"
 #include "text/utf8.h"
 #include "train/batch_source.h"
@@ -240,37 +241,20 @@ int run_train(const TrainFlags& flags, CommandContext& context) {
   return 0;
 }
 
-// The settings that exist depend on others; shown here with all those of a level, and below what other families have.
+// The settings that exist depend on others.
 std::string all_settings() {
-  RunSettings settings;
-  settings.optim.schedule = "wsd";
-  BackboneSettings& backbone = settings.model->backbone;
-  backbone.kind = "level";
-  backbone.pool = backbone.upsample = "cross";
-  std::string text = describe(settings);
-  // What other kinds of backbone have of their own.
-  for (const char* kind : {"mamba2", "mamba1", "pattern", "megabyte", "grouped"}) {
-    RunSettings other;
-    other.model->backbone.kind = kind;
-    std::istringstream lines(describe(other));
-    for (std::string line; std::getline(lines, line);) {
-      const std::string name = line.substr(0, line.find(' ', 2));
-      const bool is_new = line.starts_with("  backbone.") && text.find(name + " ") == std::string::npos;
-      if (is_new) text += fmt::format("{} (kind {})\n", line, kind);
+  AllSettingsOptions options;
+  options.words = {"backbone.boundary=learned", "backbone.boundary=fixed:8"};
+  options.meaning = [](std::string_view name) {
+    // A backbone inside a level has the settings of any backbone.
+    std::string outer(name);
+    constexpr std::string_view kInner = ".inner.";
+    for (size_t at = outer.find(kInner); at != std::string::npos; at = outer.find(kInner)) {
+      outer.erase(at, kInner.size() - 1);
     }
-  }
-  for (const Family& family : all_families()) {
-    RunSettings other;
-    other.model->family = family.name;
-    std::istringstream lines(describe(other));
-    for (std::string line; std::getline(lines, line);) {
-      const bool is_of_family = line.starts_with("  encoder.") || line.starts_with("  decoder.");
-      if (is_of_family && text.find(line) == std::string::npos) {
-        text += fmt::format("{} (family {})\n", line, family.name);
-      }
-    }
-  }
-  return text;
+    return outer;
+  };
+  return describe_all([] { return std::make_unique<RunSettings>(); }, options);
 }
 
 }  // namespace

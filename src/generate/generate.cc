@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "families/tokun/tokun_decoder.h"
 #include "generate/sampler.h"
 #include "generate/streamed_text.h"
 #include "text/utf8.h"
@@ -92,6 +93,15 @@ std::vector<int32_t> take_next(LanguageModel& model, NextPosition next, Stream& 
   return std::move(next.ids);
 }
 
+// The next position of a stream. Counts what the model wrote that is no text.
+NextPosition choose_next(LanguageModel& model, std::span<const float> row_D, Stream& stream, GeneratedText& text) {
+  const auto* blocks = dynamic_cast<const TokunDecoder*>(&model.decoder());
+  const int64_t before = blocks != nullptr ? blocks->replaced() : 0;
+  NextPosition next = model.choose(row_D, stream.state, stream.sampler);
+  if (blocks != nullptr) text.replaced += blocks->replaced() - before;
+  return next;
+}
+
 bool is_full(const Stream& stream, const GenerateOptions& options) {
   return options.context_bytes > 0 && stream.context.size() >= static_cast<size_t>(options.context_bytes);
 }
@@ -111,8 +121,7 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
   size_t most_guesses = kRows;
   const auto stop_asked = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
   const auto take = [&](std::span<const float> row_D) {
-    std::vector<int32_t> ids =
-        take_next(model, model.choose(row_D, stream.state, stream.sampler), stream, text, 0, options);
+    std::vector<int32_t> ids = take_next(model, choose_next(model, row_D, stream, text), stream, text, 0, options);
     if (stream.done) return;
     chosen.insert(chosen.end(), ids.begin(), ids.end());
     draft.read(model.bytes_of(stream.state, ids));
@@ -218,8 +227,8 @@ GenerateResult generate(LanguageModel& model, const std::vector<std::string>& pr
     for (size_t s = 0; s < streams.size() && !stop_asked(); ++s) {
       Stream& stream = streams[s];
       if (stream.done) continue;
-      std::vector<int32_t> chosen =
-          take_next(model, model.choose(stream.state, stream.sampler), stream, result.texts[s], s, options);
+      std::vector<int32_t> chosen = take_next(model, choose_next(model, stream.state.newest_D, stream, result.texts[s]),
+                                              stream, result.texts[s], s, options);
       if (stream.done) continue;
       if (is_full(stream, options)) {
         stream.state = read_last_half(model, stream.context, options.context_bytes);

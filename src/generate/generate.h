@@ -25,6 +25,7 @@ struct GeneratedText {
   FinishReason finish = FinishReason::kStopped;
   std::string stop_string = {};  // the one that ended it
   int64_t positions = 0;         // choices made
+  int64_t replaced = 0;          // what the model wrote that is no text, and became U+FFFD
 };
 
 struct GenerateResult {

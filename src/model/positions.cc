@@ -1,5 +1,7 @@
 #include "model/positions.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace verbatim {
@@ -31,6 +33,33 @@ void add_row(PositionBatch& batch, const int32_t* ids, size_t count, bool sets, 
   batch.targets.push_back(-1);
 }
 
+// A row for each position of a span, without targets.
+void add_rows(PositionBatch& batch, const Positions& positions, std::string_view text, const PositionSpan& span,
+              bool sets) {
+  const size_t count = span.end - span.begin, rows = batch.symbols.size();
+  if (count == 0) return;
+  const auto first_id = static_cast<std::ptrdiff_t>(sets ? positions.id_offsets[span.begin] : span.begin);
+  const auto last_id = static_cast<std::ptrdiff_t>(sets ? positions.id_offsets[span.end] : span.end);
+  if (sets) {
+    if (batch.id_offsets.empty()) batch.id_offsets.push_back(0);
+    const int64_t moved = static_cast<int64_t>(batch.ids.size()) - first_id;
+    batch.id_offsets.resize(rows + count + 1);
+    for (size_t i = 0; i < count; ++i) {
+      batch.id_offsets[rows + i + 1] = moved + static_cast<int64_t>(positions.id_offsets[span.begin + i + 1]);
+    }
+  }
+  batch.ids.insert(batch.ids.end(), positions.ids.begin() + first_id, positions.ids.begin() + last_id);
+  batch.symbols.resize(rows + count);
+  for (size_t i = 0; i < count; ++i) {
+    // A position may stand for no byte of its own (a tokenizer's prefix): boundaries then see the byte before it.
+    const uint32_t end = positions.ends[span.begin + i];
+    batch.symbols[rows + i] = end > 0 ? static_cast<uint8_t>(text[end - 1]) : kStartSymbol;
+  }
+  batch.ends.insert(batch.ends.end(), positions.ends.begin() + static_cast<std::ptrdiff_t>(span.begin),
+                    positions.ends.begin() + static_cast<std::ptrdiff_t>(span.end));
+  batch.targets.resize(rows + count, -1);
+}
+
 }  // namespace
 
 void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Positions& positions,
@@ -44,19 +73,13 @@ void append_positions(PositionBatch& batch, const Segmenter& segmenter, const Po
     // A family that reads nothing before a text: the row that predicts its first position stands alone.
     if (start.empty()) batch.offsets.push_back(static_cast<int64_t>(batch.symbols.size()));
   }
-  for (size_t i = span.begin; i < span.end; ++i) {
-    const size_t id_begin = sets ? positions.id_offsets[i] : i;
-    const size_t id_count = sets ? positions.id_offsets[i + 1] - id_begin : 1;
-    const uint32_t byte_end = positions.ends[i];
-    const bool has_row_before = batch.symbols.size() > first_row;
-    if (has_row_before && i >= span.score_begin) {
-      // The row before is the one that predicts this position.
-      batch.targets.back() = sets ? static_cast<int64_t>(batch.symbols.size()) : positions.ids[i];
-      batch.scored_bytes += byte_end - positions.begin(i);
-    }
-    // A position may stand for no byte of its own (a tokenizer's prefix): boundaries then see the byte before it.
-    const uint16_t symbol = byte_end > 0 ? static_cast<uint8_t>(text[byte_end - 1]) : kStartSymbol;
-    add_row(batch, positions.ids.data() + id_begin, id_count, sets, symbol, byte_end);
+  add_rows(batch, positions, text, span, sets);
+  // Row r reads position span.begin + r - first, and the row before it predicts that position.
+  const size_t first = batch.symbols.size() - (span.end - span.begin);
+  for (size_t i = std::max(span.score_begin, span.begin + (first > first_row ? 0 : 1)); i < span.end; ++i) {
+    const size_t row = first + i - span.begin;
+    batch.targets[row - 1] = sets ? static_cast<int64_t>(row) : positions.ids[i];
+    batch.scored_bytes += positions.ends[i] - positions.begin(i);
   }
   if (batch.symbols.size() == first_row) return;
   if (span.end_target && (sets || segmenter.end_id() >= 0)) {

@@ -8,29 +8,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "settings/collected_settings.h"
 #include "settings/settings_tree.h"
 
 namespace verbatim {
+namespace settings_tree {
 namespace {
-
-using Value = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
-                           std::vector<std::string>>;
-
-struct Section;
-
-struct Entry {
-  std::string name;
-  SettingInfo info;
-  Value value;
-};
-
-struct Section {
-  std::string key;   // the last word of the name
-  std::string name;  // dotted, empty for the root
-  std::string help;
-  std::vector<Entry> entries;
-  std::vector<Section> sections;
-};
 
 class Collector final : public SettingsVisitor {
  public:
@@ -66,13 +49,6 @@ class Collector final : public SettingsVisitor {
 
   Section& section_;
 };
-
-Section collect(Settings& settings) {
-  Section root;
-  Collector collector(root);
-  settings.visit(collector);
-  return root;
-}
 
 // The shortest decimal that reads back as the same number.
 std::string format_number(double value) {
@@ -131,22 +107,18 @@ std::string quote(const std::string& text, std::string_view name) {
   return quoted + '"';
 }
 
-std::string toml_value(bool value, std::string_view) { return value ? "true" : "false"; }
-std::string toml_value(int64_t value, std::string_view) { return fmt::format("{}", value); }
-std::string toml_value(double value, std::string_view) { return format_number(value); }
-std::string toml_value(const std::string& value, std::string_view name) { return quote(value, name); }
+std::string written(bool value, std::string_view) { return value ? "true" : "false"; }
+std::string written(int64_t value, std::string_view) { return fmt::format("{}", value); }
+std::string written(double value, std::string_view) { return format_number(value); }
+std::string written(const std::string& value, std::string_view name) { return quote(value, name); }
 template <class T>
-std::string toml_value(const std::vector<T>& values, std::string_view name) {
+std::string written(const std::vector<T>& values, std::string_view name) {
   std::string text = "[";
   for (const T& value : values) {
     if (text.size() > 1) text += ", ";
-    text += toml_value(value, name);
+    text += written(value, name);
   }
   return text + "]";
-}
-
-std::string toml_value(const Value& value, std::string_view name) {
-  return std::visit([&](const auto& held) { return toml_value(held, name); }, value);
 }
 
 std::string toml_key(const std::string& name) {
@@ -215,12 +187,36 @@ nlohmann::ordered_json make_json(const Section& section) {
   return object;
 }
 
+}  // namespace
+
+Section collect(Settings& settings) {
+  Section root;
+  Collector collector(root);
+  settings.visit(collector);
+  return root;
+}
+
+std::string toml_value(const Value& value, std::string_view name) {
+  return std::visit([&](const auto& held) { return written(held, name); }, value);
+}
+
+std::string line_of(const Section& section, const Entry& entry) {
+  const std::string limits = limits_text(entry);
+  return fmt::format("  {:<28}  {} ({}default: {})", section.name_of(entry), one_line(std::string(entry.info.help)),
+                     limits.empty() ? "" : limits + "; ", toml_value(entry.value, entry.name));
+}
+
+}  // namespace settings_tree
+
+namespace {
+
+using settings_tree::collect;
+using settings_tree::Entry;
+using settings_tree::Section;
+
 void describe_section(const Section& section, std::string& text) {
   for (const Entry& entry : section.entries) {
-    const std::string limits = limits_text(entry);
-    const std::string name = section.name.empty() ? entry.name : fmt::format("{}.{}", section.name, entry.name);
-    text += fmt::format("  {:<28}  {} ({}default: {})\n", name, one_line(std::string(entry.info.help)),
-                        limits.empty() ? "" : limits + "; ", toml_value(entry.value, entry.name));
+    text += line_of(section, entry) + "\n";
   }
   for (const Section& child : section.sections) describe_section(child, text);
 }
@@ -229,13 +225,13 @@ void describe_section(const Section& section, std::string& text) {
 
 std::string to_toml(Settings& settings, bool with_comments) {
   std::string text;
-  write_toml(collect(settings), with_comments, text);
+  settings_tree::write_toml(collect(settings), with_comments, text);
   return text;
 }
 
 std::string to_json(Settings& settings) {
   try {
-    return make_json(collect(settings)).dump(2) + "\n";
+    return settings_tree::make_json(collect(settings)).dump(2) + "\n";
   } catch (const nlohmann::json::type_error&) {
     throw_input("settings: a value is not valid UTF-8 and cannot be saved as JSON; use a name in UTF-8");
   }

@@ -70,7 +70,8 @@ std::string disturbed(std::string_view text, const ReconstructionOptions& option
 PositionBatch batch_for_reconstruction(const MemoryMap& map, const Segmenter& segmenter,
                                        const std::vector<Piece>& drawn, const ReconstructionOptions& options,
                                        Random random) {
-  constexpr size_t kMadeUpCharacters = 256;  // in one piece
+  constexpr size_t kMadeUpCharacters = 256;             // in one piece
+  constexpr double kScalarValues = 0.45, kEmoji = 0.1;  // shares of the pieces; the rest are made-up scripts
   PositionBatch batch;
   uint64_t characters = 0;
   const auto add = [&](const std::string& text) {
@@ -88,8 +89,11 @@ PositionBatch batch_for_reconstruction(const MemoryMap& map, const Segmenter& se
   while (made_up > 0) {
     const size_t count = std::min<uint64_t>(made_up, kMadeUpCharacters);
     std::u32string units;
-    if (random.uniform() < 0.5) {
+    const double draw = random.uniform();
+    if (draw < kScalarValues) {
       append_random_units(count, RandomUnits::kScalarValues, random, units);
+    } else if (draw < kScalarValues + kEmoji) {
+      append_made_up_emoji(count, random, units);
     } else {
       append_made_up_script(count, random, units);
     }

@@ -46,6 +46,35 @@ TEST(augmentation, makes_up_scripts_of_neighbouring_code_points) {
   EXPECT_LE(far, 10u) << "only stretches beside surrogates have others in their place";
 }
 
+TEST(augmentation, makes_up_sequences_of_emoji) {
+  Random random(5);
+  std::set<char32_t> tags, regional;
+  size_t joined = 0, keycaps = 0, skins = 0, ideographic = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::u32string units;
+    append_made_up_emoji(64, random, units);
+    ASSERT_GE(units.size(), 64u);
+    for (size_t i = 0; i < units.size(); ++i) {
+      const char32_t unit = units[i];
+      ASSERT_TRUE(unit < 0xD800 || (unit > 0xDFFF && unit < 0x110000u)) << std::hex << uint32_t{unit};
+      joined += unit == 0x200D ? 1 : 0;
+      keycaps += unit == 0x20E3 ? 1 : 0;
+      skins += unit >= 0x1F3FB && unit <= 0x1F3FF ? 1 : 0;
+      ideographic += unit >= 0xE0100 && unit <= 0xE01EF ? 1 : 0;
+      if (unit >= 0x1F1E6 && unit <= 0x1F1FF) regional.insert(unit);
+      if (unit < 0xE0020 || unit > 0xE007F) continue;
+      tags.insert(unit);
+      // A flag is whole: a tag goes on to its end, behind a black flag.
+      ASSERT_GT(i, 0u);
+      EXPECT_TRUE(units[i - 1] == 0x1F3F4 || (units[i - 1] >= 0xE0020 && units[i - 1] < 0xE007F));
+      EXPECT_TRUE(unit == 0xE007F || (i + 1 < units.size() && units[i + 1] >= 0xE0020 && units[i + 1] <= 0xE007F));
+    }
+  }
+  EXPECT_EQ(tags.size(), 96u);
+  EXPECT_EQ(regional.size(), 26u);
+  for (const size_t found : {joined, keycaps, skins, ideographic}) EXPECT_GT(found, 100u);
+}
+
 TEST(augmentation, draws_scalar_values_of_all_planes_alike) {
   Random random(1);
   std::u32string units;

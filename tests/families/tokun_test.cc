@@ -184,28 +184,39 @@ TEST(tokun, has_the_published_number_of_parameters) {
       const AutoencoderParameters expected = count_parameters(
           {.chain = parse_chain(chain), .outputs = later ? 8U : 256U, .normalize_gain = !later, .place_table = !later});
       EXPECT_EQ(count(*make_block_encoder(settings, generator)), static_cast<int64_t>(expected.encoder())) << chain;
-      EXPECT_EQ(count(*make_block_decoder(settings, generator)), static_cast<int64_t>(expected.decoder())) << chain;
+      EXPECT_EQ(count(*make_block_decoder(settings, TokunDecoderSettings(), generator)),
+                static_cast<int64_t>(expected.decoder()))
+          << chain;
     }
   }
   // As printed by the original.
   const TokunEncoderSettings settings = published("4x16", 256);
-  EXPECT_EQ(count(*make_block_encoder(settings, generator)) + count(*make_block_decoder(settings, generator)), 2770688);
+  EXPECT_EQ(count(*make_block_encoder(settings, generator)) +
+                count(*make_block_decoder(settings, TokunDecoderSettings(), generator)),
+            2770688);
 }
 
 TEST(tokun, is_no_larger_than_the_published_one) {
   at::Generator generator = at::detail::createCPUGenerator(1);
-  for (const char* chain : {"4x16", "4x4x4"}) {
-    TokunEncoderSettings settings;
-    settings.chain = chain;
-    if (settings.chain == "4x4x4") settings.width = 184;  // as configs/tokun-4x4x4-small.toml has it
-    const int64_t total =
-        count(*make_block_encoder(settings, generator)) + count(*make_block_decoder(settings, generator));
-    EXPECT_LE(total, static_cast<int64_t>(count_parameters({.chain = parse_chain(chain)}).total())) << chain;
+  TokunEncoderSettings small, three_levels, robust;  // as in configs/: tokun-small, tokun-4x4x4-small, tokun-robust
+  three_levels.chain = "4x4x4";
+  three_levels.width = 184;
+  robust.width = 128;
+  robust.join_layer = false;
+  TokunDecoderSettings mixing;
+  mixing.hidden = 1024;
+  mixing.mixing = 4;
+  const std::vector<std::pair<TokunEncoderSettings, TokunDecoderSettings>> all = {
+      {small, TokunDecoderSettings()}, {three_levels, TokunDecoderSettings()}, {robust, mixing}};
+  for (const auto& [settings, decoder_settings] : all) {
+    const auto encoder = make_block_encoder(settings, generator);
+    const auto decoder = make_block_decoder(settings, decoder_settings, generator);
+    EXPECT_LE(count(*encoder) + count(*decoder),
+              static_cast<int64_t>(count_parameters({.chain = parse_chain(settings.chain)}).total()))
+        << settings.chain << " of width " << settings.width;
     // At most 0.95 M multiplications for a character (specification, section 8.4 E).
-    EXPECT_LE(make_block_encoder(settings, generator)->multiplications() / 16 +
-                  make_block_decoder(settings, generator)->multiplications() / 16,
-              950e3)
-        << chain;
+    EXPECT_LE((encoder->multiplications() + decoder->multiplications()) / 16, 950e3)
+        << settings.chain << " of width " << settings.width;
   }
 }
 
@@ -235,21 +246,113 @@ TEST(tokun, shares_the_work_for_equal_characters) {
   }
 }
 
+// Code points of Unicode's ideographs, each `times` times.
+std::string many_characters(int32_t first, int32_t count, int32_t times) {
+  std::string text;
+  for (int32_t time = 0; time < times; ++time) {
+    for (int32_t unit = first; unit < first + count; ++unit) append_utf8(text, static_cast<char32_t>(unit));
+  }
+  return text;
+}
+
 TEST(tokun, looks_up_what_it_would_compute) {
   torch::NoGradGuard no_grad;
-  const auto model = make_model(kAutoencoder);
-  std::string text = "some text, \xD0\xBC\xD0\xBE\xD1\x81\xD1\x82 \xFF and ";
-  for (int32_t unit = 0x4E00; unit < 0x4E00 + 300; ++unit) append_utf8(text, static_cast<char32_t>(unit));
-  const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = text}});
-  const at::Tensor looked_up = model->encoder().encode(batch, at::kFloat).vectors_ND;
-  at::AutoGradMode with_gradients(true);
-  const at::Tensor computed = model->encoder().encode(batch, at::kFloat).vectors_ND;
-  EXPECT_LT((looked_up - computed).abs().max().item<float>(), 1e-5F);
-  // Other weights, other sums.
-  at::AutoGradMode without_gradients(false);
-  model->named_parameters()["encoder.network.table"].mul_(-1.5);
-  const at::Tensor changed = model->encoder().encode(batch, at::kFloat).vectors_ND;
-  EXPECT_GT((changed - looked_up).abs().max().item<float>(), 0.1F);
+  for (const bool join_layer : {true, false}) {
+    const auto model = make_model(
+        std::string("[model]\nfamily = 'tokun'\n[encoder]\nchain = '4x4'\nlatent = 32\nwidth = 24\njoin_layer = ") +
+        (join_layer ? "true" : "false") + "\n[backbone]\nkind = 'none'\n");
+    const std::vector<std::string> texts = {
+        "some text, \xD0\xBC\xD0\xBE\xD1\x81\xD1\x82 \xFF and " + many_characters(0x4E00, 300, 1),
+        many_characters(0x4E00, 5000, 4),   // many, but each comes again
+        many_characters(0x6000, 5000, 4),   // more than there is room for with those before
+        many_characters(0x20000, 9000, 1),  // nothing comes again: computed
+        "and again the first: " + many_characters(0x4E00, 300, 1)};
+    for (const std::string& text : texts) {
+      const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = text}});
+      const at::Tensor looked_up = model->encoder().encode(batch, at::kFloat).vectors_ND;
+      const at::Tensor rounded = model->encoder().encode(batch, at::kBFloat16).vectors_ND;
+      at::AutoGradMode with_gradients(true);
+      const at::Tensor computed = model->encoder().encode(batch, at::kFloat).vectors_ND;
+      EXPECT_LT((looked_up - computed).abs().max().item<float>(), 1e-5F);
+      // Four rows, each rounded to 8 bits.
+      EXPECT_LT((rounded - computed).abs().max().item<float>(), 0.05F);
+      EXPECT_LT((rounded - computed).square().mean().item<float>(), 3e-5F);
+    }
+    const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = texts.front()}});
+    const at::Tensor before = model->encoder().encode(batch, at::kFloat).vectors_ND;
+    // Other weights, other sums.
+    model->named_parameters()["encoder.network.table"].mul_(-1.5);
+    const at::Tensor changed = model->encoder().encode(batch, at::kFloat).vectors_ND;
+    EXPECT_GT((changed - before).abs().max().item<float>(), 0.1F);
+  }
+}
+
+TEST(tokun, gives_the_most_likely_bytes_back_in_stretches) {
+  torch::NoGradGuard no_grad;
+  for (const char* chain : {"4x8", "4x4x4", "32"}) {
+    TokunEncoderSettings settings;
+    settings.chain = chain;
+    settings.latent = 32;
+    settings.width = 24;
+    at::Generator generator = at::detail::createCPUGenerator(3);
+    const auto decoder = make_block_decoder(settings, TokunDecoderSettings(), generator);
+    const auto block_bytes = static_cast<int64_t>(settings.block_options().chain.block_bytes());
+    const at::Tensor z_NL = at::randn({150, 32}, generator, at::TensorOptions(at::kFloat));
+    at::Tensor expected_NT = at::zeros({150, block_bytes}, at::kLong);
+    for (const ByteLogits& head : decoder->forward(z_NL, at::kFloat)) {
+      expected_NT.view({-1}).slice(0, head.first, 150 * block_bytes, head.stride).copy_(head.logits_RV.argmax(1));
+    }
+    EXPECT_TRUE(at::equal(decoder->most_likely(z_NL, at::kFloat, block_bytes).to(at::kLong), expected_NT)) << chain;
+  }
+}
+
+TEST(tokun, lets_the_characters_of_one_block_alone_see_each_other) {
+  torch::NoGradGuard no_grad;
+  TokunEncoderSettings settings;
+  settings.chain = "4x8";
+  settings.latent = 32;
+  settings.width = 24;
+  TokunDecoderSettings decoder_settings;
+  decoder_settings.depth = 2;
+  decoder_settings.hidden = 40;
+  decoder_settings.mixing = 2;
+  decoder_settings.heads = 3;
+  at::Generator generator = at::detail::createCPUGenerator(3);
+  const auto decoder = make_block_decoder(settings, decoder_settings, generator);
+  const at::Tensor z_NL = at::randn({5, 32}, generator, at::TensorOptions(at::kFloat));
+  const std::vector<ByteLogits> together = decoder->forward(z_NL, at::kFloat);
+  for (int64_t block = 0; block < 5; ++block) {
+    const std::vector<ByteLogits> alone = decoder->forward(z_NL.slice(0, block, block + 1), at::kFloat);
+    for (size_t head = 0; head < together.size(); ++head) {
+      const at::Tensor difference = together[head].logits_RV.slice(0, 8 * block, 8 * block + 8) - alone[head].logits_RV;
+      EXPECT_LT(difference.abs().max().item<float>(), 1e-4F) << "block " << block;
+    }
+  }
+  // And the weights of its layers do something.
+  const at::Tensor before = together[2].logits_RV.clone();
+  for (auto& parameter : decoder->named_parameters()) {
+    if (parameter.key().starts_with("mixing1.out")) parameter.value().mul_(-20);
+  }
+  EXPECT_GT((decoder->forward(z_NL, at::kFloat)[2].logits_RV - before).abs().max().item<float>(), 0.01F);
+}
+
+TEST(tokun, writes_many_blocks_as_it_writes_each_alone) {
+  torch::NoGradGuard no_grad;
+  const auto model = make_model(
+      "[model]\nfamily = 'tokun'\n[encoder]\nchain = '4x4'\nlatent = 16\nwidth = 16\n[decoder]\nkind = 'bytes'\nwidth "
+      "= "
+      "16\nlayers = 1\nheads = 2\n[backbone]\nkind = 'none'\n");
+  auto& decoder = dynamic_cast<TokunDecoder&>(model->decoder());
+  at::Generator generator = at::detail::createCPUGenerator(7);
+  const at::Tensor z_NL = at::randn({300, 16}, generator, at::TensorOptions(at::kFloat));
+  const at::Tensor together = decoder.reconstruct(z_NL);
+  ASSERT_EQ(together.size(0), 300);
+  int64_t texts = 0;
+  for (int64_t block = 0; block < 300; ++block) {
+    EXPECT_TRUE(at::equal(decoder.reconstruct(z_NL.slice(0, block, block + 1))[0], together[block])) << block;
+    texts += together[block].any().item<bool>() ? 1 : 0;
+  }
+  EXPECT_GT(texts, 0);
 }
 
 TEST(tokun, disturbs_vectors_in_training_alone) {
@@ -333,12 +436,42 @@ TEST(tokun, says_what_an_autoencoder_cannot_do) {
 }
 
 TEST(tokun, replaces_what_is_no_text) {
-  // 'A', a surrogate, a number above Unicode, a stray byte, padding, and what nobody reads.
-  const std::vector<uint8_t> bytes = {0, 0,    0, 0x41, 0, 0, 0xD8, 0, 0, 0x11, 0x01, 0,
-                                      0, 0x11, 0, 0xFF, 0, 0, 0,    0, 0, 0,    0,    0x42};
+  // 'A', a surrogate, a number above Unicode, a stray byte, a NUL of the text, padding, and what nobody reads.
+  const std::vector<uint8_t> bytes = {0, 0,    0, 0x41, 0, 0, 0xD8, 0, 0, 0x11, 0x01, 0, 0, 0x11,
+                                      0, 0xFF, 0, 0x11, 0, 0, 0,    0, 0, 0,    0,    0, 0, 0x42};
   const WrittenBlock block = read_written_block(bytes.data(), static_cast<int64_t>(bytes.size()));
-  EXPECT_THAT(block.units, ElementsAre(0x41, 0xFFFD, 0xFFFD, 0x1100FF));
-  EXPECT_EQ(block.replaced, 2);
+  EXPECT_THAT(block.units, ElementsAre(0x41, 0xFFFD, 0xFFFD, 0xFFFD, 0x110000));
+  EXPECT_EQ(block.replaced, 3);
+}
+
+// Samples from all candidates, however unlikely.
+SamplingOptions every_candidate(uint64_t seed) {
+  return {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = seed};
+}
+
+TEST(tokun, writes_valid_text_whatever_its_weights_and_counts_what_it_replaced) {
+  for (const char* kind : {"blocks", "bytes"}) {
+    const auto model = make_model(
+        std::string(
+            "[model]\nfamily = 'tokun'\n[encoder]\nchain = '4x4'\nlatent = 16\nwidth = 16\n[decoder]\nkind = '") +
+        kind + "'\n[backbone]\nkind = 'transformer'\nwidth = 16\nlayers = 1\nheads = 2\n");
+    int64_t replaced = 0;
+    // One symbol in two hundred begins a byte outside of any character.
+    for (uint64_t seed = 1; seed <= 5 || (replaced == 0 && seed < 50); ++seed) {
+      const GenerateResult result = generate(*model, {"ab"}, {.max_bytes = 400, .sampling = every_candidate(seed)});
+      const GeneratedText& text = result.texts.front();
+      EXPECT_TRUE(is_valid_utf8(text.text)) << kind;
+      size_t found = 0;
+      for (size_t at = text.text.find("\xEF\xBF\xBD"); at != std::string::npos;
+           at = text.text.find("\xEF\xBF\xBD", at + 3)) {
+        ++found;
+      }
+      // The last block may be cut where the text is long enough; U+FFFD can be chosen, too.
+      EXPECT_LE(static_cast<int64_t>(found), text.replaced + 1) << kind;
+      replaced += text.replaced;
+    }
+    EXPECT_GT(replaced, 0) << kind << ": weights drawn at random write numbers that are no text";
+  }
 }
 
 BlockOptions options_of(const std::string& chain, const std::string& borders) {

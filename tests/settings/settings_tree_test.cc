@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "settings/example_settings.h"
+#include "settings/settings_reference.h"
 
 namespace verbatim {
 namespace {
@@ -275,6 +276,23 @@ TEST(settings_tree, describes_each_setting_on_one_line) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 11);
   EXPECT_THAT(text, HasSubstr("backbone.layers"));
   EXPECT_THAT(text, HasSubstr("text per step (bytes; at least 1; default: 65536)"));
+}
+
+TEST(settings_tree, describes_settings_that_take_others) {
+  const auto make = [] { return std::make_unique<ExampleSettings>(); };
+  const std::string text = describe_all(make);
+  ExampleSettings settings;
+  EXPECT_TRUE(text.starts_with(describe(settings)));
+  EXPECT_THAT(text, HasSubstr("\n  backbone.state_scale          scale of the state (default: 1.0) "
+                              "(with backbone.kind = \"mamba\")\n"));
+  EXPECT_THAT(text, HasSubstr("how far (positions; at least 1; default: 64) (with backbone.windowed = true)\n"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 13);
+  // Where one stands for the other, only one is told.
+  AllSettingsOptions options;
+  options.meaning = [](std::string_view name) { return std::string(name == "backbone.window" ? "seed" : name); };
+  EXPECT_EQ(describe_all(make, options), text) << "the help is another one";
+  options.words = {"name=other"};
+  EXPECT_EQ(describe_all(make, options), text) << "a word that brings nothing";
 }
 
 TEST(settings_tree, writes_json_in_order) {

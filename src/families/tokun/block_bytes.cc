@@ -70,14 +70,25 @@ DifferentUnits different_units(const PositionBatch& batch, int64_t block_bytes) 
 }
 
 WrittenBlock read_written_block(const uint8_t* bytes, int64_t block_bytes) {
-  WrittenBlock block;
-  for (int64_t place = 0; place < block_bytes; place += 4) {
-    const char32_t unit = char32_t{bytes[place]} << 24 | char32_t{bytes[place + 1]} << 16 |
-                          char32_t{bytes[place + 2]} << 8 | char32_t{bytes[place + 3]};
+  const std::string_view stream(reinterpret_cast<const char*>(bytes), static_cast<size_t>(block_bytes));
+  std::vector<int32_t> units;
+  units.reserve(stream.size() / 4);
+  for (size_t place = 0; place < stream.size(); place += 4) {
+    const char32_t unit = read_unit(stream, place);
     if (unit == 0) break;
-    const bool is_text = (unit < kEscape && (unit < 0xD800 || unit > 0xDFFF)) || is_escape(unit);
-    block.replaced += is_text ? 0 : 1;
-    block.units.push_back(is_text ? static_cast<int32_t>(unit) : kReplacement);
+    units.push_back(static_cast<int32_t>(unit));
+  }
+  return written_block(std::move(units));
+}
+
+WrittenBlock written_block(std::vector<int32_t> units) {
+  WrittenBlock block{.units = std::move(units)};
+  for (int32_t& value : block.units) {
+    const auto unit = static_cast<char32_t>(value);
+    // kEscape itself is the NUL byte.
+    if (unit <= kEscape && (unit < 0xD800 || unit > 0xDFFF)) continue;
+    value = kReplacement;
+    ++block.replaced;
   }
   return block;
 }

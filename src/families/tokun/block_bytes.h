@@ -27,12 +27,13 @@ struct DifferentUnits {
 };
 [[nodiscard]] DifferentUnits different_units(const PositionBatch& batch, int64_t block_bytes);
 
-// The units of a block that a model has written, from its bytes: up to the first 0. What stands for no text becomes
-// U+FFFD.
+// The units of a block that a model has written: up to the first 0. What is no character becomes U+FFFD: surrogates,
+// numbers above U+10FFFF, and the escapes of bytes that belong to no character, so that what is written is valid UTF-8.
 struct WrittenBlock {
   std::vector<int32_t> units;
   int64_t replaced = 0;
 };
 [[nodiscard]] WrittenBlock read_written_block(const uint8_t* bytes, int64_t block_bytes);
+[[nodiscard]] WrittenBlock written_block(std::vector<int32_t> units);
 
 }  // namespace verbatim

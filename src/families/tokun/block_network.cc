@@ -9,6 +9,7 @@
 #include "families/tokun/gated_network.h"
 #include "families/tokun/published_network.h"
 #include "nn/kernels/dense.h"
+#include "nn/kernels/lanes.h"
 
 namespace verbatim {
 
@@ -32,26 +33,35 @@ at::Tensor nats_of_rows(const ByteLogits& head, const at::Tensor& bytes_R) {
   return nats_R8.sum(1).masked_fill(bytes_R < 0, 0);
 }
 
-// Argmax of each row, the first of equals. Many at once: the maximum of 16 columns of all, then where it is.
+// Argmax of each row, the first of equals.
 at::Tensor most_likely_values(const at::Tensor& scores_RV) {
-  constexpr int64_t kLanes = 16, kRowsPerTask = 64;
-  const int64_t width = scores_RV.size(1), whole = width / kLanes * kLanes;
+  constexpr int64_t kRowsPerTask = 64;
+  const int64_t width = scores_RV.size(1);
   at::Tensor best_R = at::empty({scores_RV.size(0)}, at::kByte);
-  const auto* scores = scores_RV.data_ptr<float>();
   auto* best = best_R.data_ptr<uint8_t>();
-  at::parallel_for(0, scores_RV.size(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* values = scores + row * width;
-      std::array<float, kLanes> most;
-      most.fill(values[0]);
-      for (int64_t i = 0; i < whole; i += kLanes) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) most[lane] = std::max(most[lane], values[i + lane]);
+  const auto find = [&](const auto* scores) {
+    at::parallel_for(0, scores_RV.size(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const auto* values = scores + row * width;
+        nn::F32x16 most = nn::splat(static_cast<float>(values[0]));
+        int64_t i = 0;
+        for (; i + nn::kLanes <= width; i += nn::kLanes) {
+          const nn::F32x16 some = nn::load(values + i, nn::AllLanes{});
+          most = some > most ? some : most;
+        }
+        float maximum = nn::maximum_of_lanes(most);
+        for (; i < width; ++i) maximum = std::max(maximum, static_cast<float>(values[i]));
+        best[row] = static_cast<uint8_t>(
+            std::find_if(values, values + width, [&](auto value) { return static_cast<float>(value) == maximum; }) -
+            values);
       }
-      float maximum = *std::max_element(most.begin(), most.end());
-      for (int64_t i = whole; i < width; ++i) maximum = std::max(maximum, values[i]);
-      best[row] = static_cast<uint8_t>(std::find(values, values + width, maximum) - values);
-    }
-  });
+    });
+  };
+  if (scores_RV.scalar_type() == at::kBFloat16) {
+    find(scores_RV.data_ptr<c10::BFloat16>());
+  } else {
+    find(scores_RV.data_ptr<float>());
+  }
   return best_R;
 }
 
@@ -70,6 +80,10 @@ uint8_t choose_byte(const float* logits, const ByteLogits& head, Chooser& choose
 
 }  // namespace
 
+at::Tensor BlockDecoderNetwork::most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) {
+  return most_likely_blocks(forward(z_NL, type), z_NL.size(0), block_bytes);
+}
+
 std::shared_ptr<BlockEncoderNetwork> make_block_encoder(const TokunEncoderSettings& settings,
                                                         at::Generator& generator) {
   if (settings.network == "published") return std::make_shared<PublishedEncoder>(settings, generator);
@@ -77,9 +91,9 @@ std::shared_ptr<BlockEncoderNetwork> make_block_encoder(const TokunEncoderSettin
 }
 
 std::shared_ptr<BlockDecoderNetwork> make_block_decoder(const TokunEncoderSettings& settings,
-                                                        at::Generator& generator) {
+                                                        const TokunDecoderSettings& decoder, at::Generator& generator) {
   if (settings.network == "published") return std::make_shared<PublishedDecoder>(settings, generator);
-  return std::make_shared<GatedDecoder>(settings, generator);
+  return std::make_shared<GatedDecoder>(settings, decoder, generator);
 }
 
 at::Tensor nats_of_blocks(const std::vector<ByteLogits>& heads, const at::Tensor& bytes_NT) {
@@ -102,7 +116,8 @@ at::Tensor most_likely_blocks(const std::vector<ByteLogits>& heads, int64_t bloc
       const at::Tensor weights = at::pow(2, at::arange(kBits - 1, -1, -1, at::TensorOptions(at::kLong))).to(at::kLong);
       best_R = ((head.logits_RV.cpu() > 0).to(at::kLong) * weights).sum(1);
     } else {
-      best_R = most_likely_values(head.logits_RV.cpu().to(at::kFloat).contiguous());
+      const at::Tensor scores_RV = head.logits_RV.cpu().contiguous();
+      best_R = most_likely_values(scores_RV.scalar_type() == at::kDouble ? scores_RV.to(at::kFloat) : scores_RV);
     }
     bytes.slice(0, head.first, bytes.numel(), head.stride).copy_(best_R);
   }

@@ -38,12 +38,15 @@ class BlockDecoderNetwork : public torch::nn::Module {
   // Together about all bytes but those that are always 0. z [N, L].
   [[nodiscard]] virtual std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType type) = 0;
   [[nodiscard]] virtual double multiplications() const = 0;
+  // The bytes of blocks that this makes most likely, [N, block_bytes] uint8.
+  [[nodiscard]] virtual at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes);
 };
 
 // Draws the weights. The halves of one autoencoder come from the same settings.
 [[nodiscard]] std::shared_ptr<BlockEncoderNetwork> make_block_encoder(const TokunEncoderSettings& settings,
                                                                       at::Generator& generator);
 [[nodiscard]] std::shared_ptr<BlockDecoderNetwork> make_block_decoder(const TokunEncoderSettings& settings,
+                                                                      const TokunDecoderSettings& decoder,
                                                                       at::Generator& generator);
 
 // Nats of the blocks, [N] float32; 0 for rows of -1. bytes [N, T] int64.

@@ -51,6 +51,7 @@ ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator g
   auto& encoder_settings = dynamic_cast<TokunEncoderSettings&>(*settings.encoder);
   const auto& decoder_settings = dynamic_cast<const TokunDecoderSettings&>(*settings.decoder);
   encoder_settings.validate();
+  decoder_settings.validate(encoder_settings);
   if (!settings.backbone.is_stack() && !settings.backbone.is_none()) {
     throw_input(
         "backbone.kind is \"{}\"; family tokun needs a stack of layers over blocks (\"transformer\", \"mamba2\", ...), "
@@ -73,7 +74,7 @@ ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator g
   if (decoder_settings.kind == "bytes") {
     parts.decoder = std::make_shared<SymbolBlockDecoder>(encoder_settings, decoder_settings, width, generator);
   } else {
-    parts.decoder = std::make_shared<WholeBlockDecoder>(encoder_settings, width, generator);
+    parts.decoder = std::make_shared<WholeBlockDecoder>(encoder_settings, decoder_settings, width, generator);
   }
   if (!encoder_settings.autoencoder.empty() && encoder_settings.autoencoder != kTaken && !ShapesOnly::active()) {
     take_autoencoder(parts, encoder_settings.autoencoder, folder);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "families/tokun/block_bytes.h"
+#include "nn/kernels/attention.h"
 #include "nn/kernels/dense.h"
 
 namespace verbatim {
@@ -57,8 +58,8 @@ at::Tensor unit_length(const at::Tensor& x) { return x * (x.square().mean(1, /*k
 
 }  // namespace
 
-GatedLayer::GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, at::Generator& generator) {
-  const int64_t hidden = width;
+GatedLayer::GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t hidden,
+                       at::Generator& generator) {
   auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
   norm_ = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
   up_ = add_linear(*holder, "up", initial_weight(2 * hidden, width, fan_in(width), generator));
@@ -75,21 +76,53 @@ double GatedLayer::multiplications() const {
   return static_cast<double>(up_.weight_ED.numel() + down_.weight_ED.numel());
 }
 
+MixingLayer::MixingLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t heads,
+                         at::Generator& generator)
+    : heads_(heads) {
+  auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
+  norm_ = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
+  query_ = add_linear(*holder, "query", initial_weight(width, width, fan_in(width), generator));
+  key_value_ = add_linear(*holder, "key_value", initial_weight(2 * width, width, fan_in(width), generator));
+  out_ = add_linear(*holder, "out", initial_weight(width, width, 0.1 * fan_in(width), generator));
+}
+
+at::Tensor MixingLayer::operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const {
+  nn::Ranges block;
+  block.begin.reserve(static_cast<size_t>(x_MW.size(0)));
+  block.end.reserve(static_cast<size_t>(x_MW.size(0)));
+  for (int64_t row = 0; row < x_MW.size(0); ++row) {
+    block.begin.push_back(static_cast<int32_t>(row / places * places));
+    block.end.push_back(static_cast<int32_t>(row / places * places + places));
+  }
+  const nn::AttentionShape shape{.heads = heads_, .key_value_heads = heads_, .head_width = x_MW.size(1) / heads_};
+  const at::Tensor normed = norm_(x_MW, type);
+  const at::Tensor seen = type == at::kDouble
+                              ? nn::range_attention_plain(query_(normed), key_value_(normed), block, shape)
+                              : nn::range_attention(query_(normed), key_value_(normed), block, shape);
+  return x_MW + wide(out_(seen), type);
+}
+
+double MixingLayer::multiplications() const {
+  return static_cast<double>(query_.weight_ED.numel() + key_value_.weight_ED.numel() + out_.weight_ED.numel());
+}
+
 GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator)
     : chain_(settings.block_options().chain), block_bytes_(chain_.block_bytes()) {
   const size_t levels = chain_.factors.size();
   int64_t width = width_of_level(settings, 0, levels);
   const int64_t places = chain_.factors.front() / 4 * kBytesSaid;
   table_PW_ = register_parameter("table", initial_weight(places * kValues, width, fan_in(places), generator));
-  first_ = GatedLayer(*this, "level0", width, generator);
+  first_ = GatedLayer(*this, "level0", width, width, generator);
   for (size_t i = 1; i < levels; ++i) {
-    Level level{.factor = chain_.factors[i], .norm = {}, .join = {}, .layer = {}};
+    Level level{.factor = chain_.factors[i], .norm = {}, .join = {}, .layer = std::nullopt};
     auto holder = register_module(fmt::format("join{}", i), std::make_shared<torch::nn::Module>("join"));
     const int64_t joined = level.factor * width;
     level.norm = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
     width = width_of_level(settings, i, levels);
     level.join = add_linear(*holder, "dense", apart(width, level.factor, joined / level.factor, true, generator));
-    level.layer = GatedLayer(*this, fmt::format("level{}", i), width, generator);
+    if (i + 1 < levels || settings.join_layer) {
+      level.layer.emplace(*this, fmt::format("level{}", i), width, width, generator);
+    }
     levels_.push_back(std::move(level));
   }
 }
@@ -114,9 +147,10 @@ at::Tensor GatedEncoder::looked_up(const PositionBatch& batch, at::ScalarType ty
   if (!can) return {};
   int64_t version = 0;
   for (const at::Tensor& parameter : parameters()) version += static_cast<int64_t>(parameter._version());
-  if (sums_ == nullptr || version != sums_version_) {
-    sums_ = std::make_unique<BlockSums>(levels_[0].join.weight_ED, levels_[0].factor);
+  if (sums_ == nullptr || version != sums_version_ || type != sums_type_) {
+    sums_ = std::make_unique<BlockSums>(levels_[0].join.weight_ED, levels_[0].factor, type);
     sums_version_ = version;
+    sums_type_ = type;
   }
   const auto vectors_of = [&](const std::vector<int32_t>& units) {
     at::Tensor bytes_U4 = at::empty({static_cast<int64_t>(units.size()), 4}, at::kLong);
@@ -125,14 +159,18 @@ at::Tensor GatedEncoder::looked_up(const PositionBatch& batch, at::ScalarType ty
     return levels_[0].norm(first_(rows_of_bytes(bytes_U4, at::kFloat), at::kFloat), at::kFloat);
   };
   if (!sums_->learn(batch, vectors_of)) return {};
+  at::Tensor z_NL = at::empty({batch.rows(), levels_[0].join.weight_ED.size(0)}, at::kFloat);
+  if (!levels_[0].layer.has_value()) {
+    sums_->write(batch, 0, batch.rows(), kEpsilon, z_NL.data_ptr<float>());
+    return z_NL;
+  }
   // In stretches that stay in the cache.
   constexpr int64_t kRows = 512;
-  at::Tensor z_NL;
   for (int64_t begin = 0; begin < batch.rows(); begin += kRows) {
     const int64_t end = std::min(begin + kRows, batch.rows());
-    const at::Tensor some = unit_length(levels_[0].layer(sums_->sums(batch, begin, end), type));
-    if (!z_NL.defined()) z_NL = at::empty({batch.rows(), some.size(1)}, at::kFloat);
-    z_NL.slice(0, begin, end).copy_(some);
+    const at::Tensor some = z_NL.slice(0, begin, end);
+    sums_->write(batch, begin, end, std::nullopt, some.data_ptr<float>());
+    some.copy_(unit_length((*levels_[0].layer)(some, type)));
   }
   return z_NL;
 }
@@ -152,7 +190,7 @@ at::Tensor GatedEncoder::forward(const PositionBatch& batch, at::ScalarType type
   for (const Level& level : levels_) {
     const at::Tensor parts = level.norm(x, type);
     x = wide(level.join(parts.reshape({-1, level.factor * parts.size(1)})), type);
-    x = level.layer(x, type);
+    if (level.layer.has_value()) x = (*level.layer)(x, type);
   }
   return unit_length(x);
 }
@@ -162,20 +200,32 @@ double GatedEncoder::multiplications() const {
   int64_t vectors = block_bytes_ / chain_.factors.front();
   for (const Level& level : levels_) {
     vectors /= level.factor;
-    total += static_cast<double>(vectors) *
-             (static_cast<double>(level.join.weight_ED.numel()) + level.layer.multiplications());
+    const double of_layer = level.layer.has_value() ? level.layer->multiplications() : 0;
+    total += static_cast<double>(vectors) * (static_cast<double>(level.join.weight_ED.numel()) + of_layer);
   }
   return total;
 }
 
-GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, at::Generator& generator)
+GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder,
+                           at::Generator& generator)
     : chain_(settings.block_options().chain), bits_(settings.head == "bits") {
   const size_t levels = chain_.factors.size();
+  // The vector of the block holds all that is known of its characters: there depth and width help most, and cost least.
+  const auto layers_of_level = [&](size_t level, int64_t width) {
+    const bool of_block = level + 1 == levels;
+    const int64_t hidden = of_block && decoder.hidden > 0 ? decoder.hidden : width;
+    std::vector<GatedLayer> layers;
+    layers.emplace_back(*this, fmt::format("level{}", level), width, hidden, generator);
+    for (int64_t more = 1; of_block && more < decoder.depth; ++more) {
+      layers.emplace_back(*this, fmt::format("block{}", more), width, hidden, generator);
+    }
+    return layers;
+  };
   for (size_t i = levels - 1; i > 0; --i) {
-    Level level{.factor = chain_.factors[i], .layer = {}, .norm = {}, .split = {}};
+    Level level{.factor = chain_.factors[i], .layers = {}, .norm = {}, .split = {}};
     const int64_t width = width_of_level(settings, i, levels);
     const int64_t parts = level.factor * width_of_level(settings, i - 1, levels);
-    level.layer = GatedLayer(*this, fmt::format("level{}", i), width, generator);
+    level.layers = layers_of_level(i, width);
     auto holder = register_module(fmt::format("split{}", i), std::make_shared<torch::nn::Module>("split"));
     level.norm = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
     level.split = add_linear(*holder, "dense", apart(width, level.factor, parts / level.factor, false, generator),
@@ -183,7 +233,11 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, at::Generator& 
     levels_.push_back(std::move(level));
   }
   const int64_t width = width_of_level(settings, 0, levels);
-  last_ = GatedLayer(*this, "level0", width, generator);
+  last_ = layers_of_level(0, width);
+  for (int64_t i = 0; i < decoder.mixing; ++i) {
+    mixings_.push_back({.mixing = MixingLayer(*this, fmt::format("mixing{}", i), width, decoder.heads, generator),
+                        .layer = GatedLayer(*this, fmt::format("mixed{}", i), width, width, generator)});
+  }
   norm_ = add_norm(*this, "norm", width, NormKind::kRms, kEpsilon);
   const int64_t characters = chain_.factors.front() / 4;
   const auto add_head = [&](const char* name, int64_t values) {
@@ -195,16 +249,20 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, at::Generator& 
   low_ = add_head("head_low", kValues);
 }
 
-std::vector<ByteLogits> GatedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
-  type = computed_in(plane_.weight_ED, type);
+at::Tensor GatedDecoder::told_of_places(const at::Tensor& z_NL, at::ScalarType type) const {
   at::Tensor x = wide(z_NL, type);
   for (const Level& level : levels_) {
-    x = level.layer(x, type);
+    for (const GatedLayer& layer : level.layers) x = layer(x, type);
     const at::Tensor parts = level.split(level.norm(x, type));
     x = wide(parts, type).reshape({-1, parts.size(1) / level.factor});
   }
-  x = last_(x, type);
-  const at::Tensor said = norm_(x, type);
+  return x;
+}
+
+std::vector<ByteLogits> GatedDecoder::logits_of_places(at::Tensor x_MW, at::ScalarType type) const {
+  for (const GatedLayer& layer : last_) x_MW = layer(x_MW, type);
+  for (const Mixing& mixing : mixings_) x_MW = mixing.layer(mixing.mixing(x_MW, places(), type), type);
+  const at::Tensor said = norm_(x_MW, type);
   const int64_t characters = chain_.factors.front() / 4;
   std::vector<ByteLogits> heads;
   for (const LinearWeights* head : {&plane_, &high_, &low_}) {
@@ -217,14 +275,36 @@ std::vector<ByteLogits> GatedDecoder::forward(const at::Tensor& z_NL, at::Scalar
   return heads;
 }
 
+std::vector<ByteLogits> GatedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
+  type = computed_in(plane_.weight_ED, type);
+  return logits_of_places(told_of_places(z_NL, type), type);
+}
+
+at::Tensor GatedDecoder::most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) {
+  constexpr int64_t kRows = 2048;
+  type = computed_in(plane_.weight_ED, type);
+  const int64_t blocks = z_NL.size(0), at_once = std::max<int64_t>(kRows / places(), 1);
+  const at::Tensor told_MW = told_of_places(z_NL, type);
+  at::Tensor bytes_NT = at::empty({blocks, block_bytes}, at::kByte);
+  for (int64_t begin = 0; begin < blocks; begin += at_once) {
+    const int64_t end = std::min(begin + at_once, blocks);
+    const std::vector<ByteLogits> heads = logits_of_places(told_MW.slice(0, begin * places(), end * places()), type);
+    bytes_NT.slice(0, begin, end).copy_(most_likely_blocks(heads, end - begin, block_bytes));
+  }
+  return bytes_NT;
+}
+
 double GatedDecoder::multiplications() const {
   double total = 0;
   double vectors = 1;
   for (const Level& level : levels_) {
-    total += vectors * (level.layer.multiplications() + static_cast<double>(level.split.weight_ED.numel()));
+    total += vectors * static_cast<double>(level.split.weight_ED.numel());
+    for (const GatedLayer& layer : level.layers) total += vectors * layer.multiplications();
     vectors *= static_cast<double>(level.factor);
   }
-  double of_vector = last_.multiplications();
+  double of_vector = 0;
+  for (const GatedLayer& layer : last_) of_vector += layer.multiplications();
+  for (const Mixing& mixing : mixings_) of_vector += mixing.mixing.multiplications() + mixing.layer.multiplications();
   for (const LinearWeights* head : {&plane_, &high_, &low_}) of_vector += static_cast<double>(head->weight_ED.numel());
   return total + vectors * of_vector;
 }

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "families/tokun/block_network.h"
 #include "families/tokun/block_sums.h"
 #include "model/weights.h"
@@ -18,13 +21,31 @@ namespace verbatim {
 class GatedLayer {
  public:
   GatedLayer() = default;
-  GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, at::Generator& generator);
+  // `hidden`: width between the two matrices.
+  GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t hidden,
+             at::Generator& generator);
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, at::ScalarType type) const;
   [[nodiscard]] double multiplications() const;
 
  private:
   Norm norm_;
   LinearWeights up_, down_;
+};
+
+// x + Wo attention(Wqkv norm(x)): the characters of a block look at each other, in both directions. What place a
+// character has is part of its vector.
+class MixingLayer {
+ public:
+  MixingLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t heads,
+              at::Generator& generator);
+  // Groups of `places` rows.
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const;
+  [[nodiscard]] double multiplications() const;
+
+ private:
+  int64_t heads_;
+  Norm norm_;
+  LinearWeights query_, key_value_, out_;
 };
 
 class GatedEncoder final : public BlockEncoderNetwork {
@@ -44,7 +65,7 @@ class GatedEncoder final : public BlockEncoderNetwork {
     int64_t factor = 0;
     Norm norm;
     LinearWeights join;
-    GatedLayer layer;
+    std::optional<GatedLayer> layer;
   };
   Chain chain_;
   int64_t block_bytes_;
@@ -53,25 +74,38 @@ class GatedEncoder final : public BlockEncoderNetwork {
   std::vector<Level> levels_;  // from the second on
   std::unique_ptr<BlockSums> sums_;
   int64_t sums_version_ = 0;  // of the weights that they were made of
+  at::ScalarType sums_type_ = at::kFloat;
 };
 
 class GatedDecoder final : public BlockDecoderNetwork {
  public:
-  GatedDecoder(const TokunEncoderSettings& settings, at::Generator& generator);
+  GatedDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, at::Generator& generator);
   [[nodiscard]] std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType type) override;
+  // In stretches of characters that stay in the cache.
+  [[nodiscard]] at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) override;
   [[nodiscard]] double multiplications() const override;
 
  private:
+  // [N * places, W]: what the first level of the chain is told of each of its vectors.
+  [[nodiscard]] at::Tensor told_of_places(const at::Tensor& z_NL, at::ScalarType type) const;
+  [[nodiscard]] std::vector<ByteLogits> logits_of_places(at::Tensor x_MW, at::ScalarType type) const;
+  [[nodiscard]] int64_t places() const { return chain_.block_bytes() / chain_.factors.front(); }
+
   struct Level {
     int64_t factor = 0;
-    GatedLayer layer;
+    std::vector<GatedLayer> layers;
     Norm norm;
     LinearWeights split;
+  };
+  struct Mixing {
+    MixingLayer mixing;
+    GatedLayer layer;
   };
   Chain chain_;
   bool bits_;
   std::vector<Level> levels_;  // the last one of the chain first
-  GatedLayer last_;
+  std::vector<GatedLayer> last_;
+  std::vector<Mixing> mixings_;
   Norm norm_;
   LinearWeights plane_, high_, low_;  // the second to the fourth byte of each character
 };

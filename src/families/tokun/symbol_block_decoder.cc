@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
+#include "families/tokun/block_bytes.h"
 #include "families/tokun/block_symbols.h"
 #include "families/tokun/tokun_decoder.h"
 #include "nn/kernels/dense.h"
@@ -135,47 +137,84 @@ at::Tensor SymbolBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::Scala
   return nats_N.index_add(0, block_M, nats_M.to(nats_N.scalar_type()));
 }
 
-std::vector<int32_t> SymbolBlockDecoder::write_block(const float* z_L, Chooser& chooser) {
-  std::vector<float> context_W(static_cast<size_t>(width_)), x_W(static_cast<size_t>(width_));
-  context_.rows(z_L, context_W.data(), 1);
-  BackboneState memory = stack_->start();
-  BackboneState* pointer = &memory;
-  BlockSymbolReader reader(blocks_);
-  std::vector<float> scores(kBlockSymbols);
-  int64_t before = kSymbolStart;
-  const int64_t stream = 0;
-  const uint16_t symbol = 0;
-  const uint8_t mark = 0;
-  while (!reader.is_complete()) {
-    const float* row = table_SW_.data_ptr<float>() + before * width_;
-    for (int64_t i = 0; i < width_; ++i) x_W[i] = row[i] + context_W[i];
-    stack_->advance(x_W.data(), {{&stream, 1}, {&symbol, 1}, {&mark, 1}}, {&pointer, 1});
-    head_.rows(x_W.data(), scores.data(), 1);
-    for (int32_t s = 0; s < kBlockSymbols; ++s) {
-      if (!reader.allows(s)) scores[s] = -std::numeric_limits<float>::infinity();
+std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* z_NL, int64_t count, Chooser& chooser) {
+  std::vector<float> context_NW(static_cast<size_t>(count * width_));
+  context_.rows(z_NL, context_NW.data(), count);
+  struct Writing {
+    BlockSymbolReader reader;
+    BackboneState memory;
+    int64_t before = kSymbolStart;
+  };
+  std::vector<Writing> blocks;
+  blocks.reserve(static_cast<size_t>(count));
+  for (int64_t n = 0; n < count; ++n)
+    blocks.push_back({.reader = BlockSymbolReader(blocks_), .memory = stack_->start()});
+  // One symbol of every block that is not complete in each round, so that weights are read once for all.
+  std::vector<int64_t> open(static_cast<size_t>(count));
+  std::iota(open.begin(), open.end(), 0);
+  std::vector<float> x_RW, scores_RS;
+  const at::Tensor mask_TS = forbidden_symbols();
+  while (!open.empty()) {
+    const size_t rows = open.size();
+    x_RW.resize(rows * static_cast<size_t>(width_));
+    scores_RS.resize(rows * kBlockSymbols);
+    std::vector<int64_t> stream(rows);
+    std::iota(stream.begin(), stream.end(), 0);
+    const std::vector<uint16_t> symbols(rows, 0);
+    const std::vector<uint8_t> marks(rows, 0);
+    std::vector<BackboneState*> memories;
+    memories.reserve(rows);
+    for (size_t r = 0; r < rows; ++r) {
+      Writing& block = blocks[open[r]];
+      memories.push_back(&block.memory);
+      const float* row = table_SW_.data_ptr<float>() + block.before * width_;
+      const float* context = context_NW.data() + open[r] * width_;
+      float* x = x_RW.data() + r * width_;
+      for (int64_t i = 0; i < width_; ++i) x[i] = row[i] + context[i];
     }
-    before = chooser.choose(scores);
-    reader.read(static_cast<int32_t>(before));
+    stack_->advance(x_RW.data(), {stream, symbols, marks}, memories);
+    head_.rows(x_RW.data(), scores_RS.data(), static_cast<int64_t>(rows));
+    for (size_t r = 0; r < rows; ++r) {
+      Writing& block = blocks[open[r]];
+      const std::span<float> scores(scores_RS.data() + r * kBlockSymbols, kBlockSymbols);
+      const float* mask = mask_TS.data_ptr<float>() + block.reader.state() * kBlockSymbols;
+      for (int32_t s = 0; s < kBlockSymbols; ++s) {
+        if (mask[s] < 0) scores[s] = -std::numeric_limits<float>::infinity();
+      }
+      block.before = chooser.choose(scores);
+      block.reader.read(static_cast<int32_t>(block.before));
+    }
+    std::erase_if(open, [&](int64_t n) { return blocks[n].reader.is_complete(); });
   }
-  return reader.units();
+  std::vector<std::vector<int32_t>> units;
+  units.reserve(blocks.size());
+  for (const Writing& block : blocks) units.push_back(block.reader.units());
+  return units;
 }
 
 NextPosition SymbolBlockDecoder::choose(std::span<const float> h_D, const DecoderState& /*state*/, Chooser& chooser) {
   at::NoGradGuard no_grad;
   const at::Tensor z_1L = vector_of_row(h_D).contiguous();
-  std::vector<int32_t> units = write_block(z_1L.data_ptr<float>(), chooser);
-  const bool ends = units.empty();
-  return {.ids = std::move(units), .ends_document = ends};
+  WrittenBlock block = written_block(write_blocks(z_1L.data_ptr<float>(), 1, chooser).front());
+  replaced_ += block.replaced;
+  const bool ends = block.units.empty();
+  return {.ids = std::move(block.units), .ends_document = ends};
 }
 
 at::Tensor SymbolBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType /*type*/) {
   at::Tensor bytes_NT = at::zeros({z_NL.size(0), block_bytes_}, at::kByte);
   const at::Tensor z = z_NL.cpu().to(at::kFloat).contiguous();
   MostLikely chooser;
-  for (int64_t row = 0; row < z.size(0); ++row) {
-    auto* to = bytes_NT.data_ptr<uint8_t>() + row * block_bytes_;
-    for (const int32_t unit : write_block(z.data_ptr<float>() + row * z.size(1), chooser)) {
-      for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<uint8_t>(unit >> shift & 255);
+  constexpr int64_t kAtOnce = 256;
+  for (int64_t begin = 0; begin < z.size(0); begin += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, z.size(0) - begin);
+    auto* block = bytes_NT.data_ptr<uint8_t>() + begin * block_bytes_;
+    for (const std::vector<int32_t>& units : write_blocks(z.data_ptr<float>() + begin * z.size(1), count, chooser)) {
+      uint8_t* to = block;
+      for (const int32_t unit : units) {
+        for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<uint8_t>(unit >> shift & 255);
+      }
+      block += block_bytes_;
     }
   }
   return bytes_NT;

@@ -59,9 +59,10 @@ at::Tensor TokunDecoder::reconstruct(const at::Tensor& h_ND, at::ScalarType type
   return blocks_of_vectors(vectors_of(h_ND), type);
 }
 
-WholeBlockDecoder::WholeBlockDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator)
+WholeBlockDecoder::WholeBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder,
+                                     int64_t width, at::Generator& generator)
     : TokunDecoder(settings, width, generator),
-      network_(register_module("network", make_block_decoder(settings, generator))) {
+      network_(register_module("network", make_block_decoder(settings, decoder, generator))) {
   keep_frozen();
 }
 
@@ -71,11 +72,11 @@ at::Tensor WholeBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::Scalar
 
 at::Tensor WholeBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) {
   // In stretches: the scores of a block take much more room than the block.
-  constexpr int64_t kBlocks = 256;
+  constexpr int64_t kBlocks = 512;
   std::vector<at::Tensor> parts;
   for (int64_t begin = 0; begin < z_NL.size(0); begin += kBlocks) {
     const at::Tensor some = z_NL.slice(0, begin, std::min(begin + kBlocks, z_NL.size(0)));
-    parts.push_back(most_likely_blocks(network_->forward(some, type), some.size(0), block_bytes_));
+    parts.push_back(network_->most_likely(some, type, block_bytes_));
   }
   return parts.empty() ? at::zeros({0, block_bytes_}, at::kByte) : at::cat(parts);
 }

@@ -26,7 +26,7 @@ class TokunDecoder : public TextDecoder {
   // The most likely blocks of UTF-32-BE bytes, [N, T] uint8 on the CPU (symbol by symbol where they are written so).
   [[nodiscard]] at::Tensor reconstruct(const at::Tensor& h_ND, at::ScalarType type = at::kFloat);
   [[nodiscard]] int64_t block_bytes() const { return block_bytes_; }
-  // Units that stood for no text, in all that was chosen so far.
+  // Units that were no characters and became U+FFFD, in all that was chosen so far.
   [[nodiscard]] int64_t replaced() const { return replaced_; }
 
  protected:
@@ -53,7 +53,8 @@ class TokunDecoder : public TextDecoder {
 // All bytes of a block at once, each by itself.
 class WholeBlockDecoder final : public TokunDecoder {
  public:
-  WholeBlockDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator);
+  WholeBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, int64_t width,
+                    at::Generator& generator);
   [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
   [[nodiscard]] BlockDecoderNetwork& network() { return *network_; }
 
@@ -79,8 +80,8 @@ class SymbolBlockDecoder final : public TokunDecoder {
                                            const PositionBatch& batch) override;
   [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) override;
   [[nodiscard]] double multiplications_per_block() const override;
-  // The units of one block, from its vector (L floats); empty at the end of the document.
-  [[nodiscard]] std::vector<int32_t> write_block(const float* z_L, Chooser& chooser);
+  // The units of some blocks, from their vectors; none at the end of the document.
+  [[nodiscard]] std::vector<std::vector<int32_t>> write_blocks(const float* z_NL, int64_t count, Chooser& chooser);
 
   BlockOptions blocks_;
   int64_t width_;

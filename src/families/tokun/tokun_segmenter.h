@@ -26,6 +26,8 @@ class TokunSegmenter final : public Segmenter {
   static constexpr int32_t kStartUnit = static_cast<int32_t>(kEscape) + 1;
 
  private:
+  void cut_evenly(std::string_view text, Positions& positions) const;
+
   BlockCoder coder_;
 };
 

@@ -21,6 +21,9 @@ void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
       {.help = "how a byte is said: a softmax over 256 values, or eight bits", .choices = {"softmax", "bits"}});
   if (network == "gated") {
     visitor.setting("width", width, {.help = "width of the vectors inside", .minimum = 2, .maximum = 65536});
+    visitor.setting("join_layer", join_layer,
+                    {.help = "a gated layer behind the last join; without it a block is encoded by adding what is "
+                             "looked up for its characters"});
   } else {
     visitor.setting("activation", activation,
                     {.help = "behind each dense layer", .choices = {"relu", "gelu", "silu", "sigmoid", "tanh"}});
@@ -57,10 +60,24 @@ void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
       {.help = "how a block is written: all its bytes at once, each by itself (blocks), or one after the other "
                "by a little transformer (bytes)",
        .choices = {"blocks", "bytes"}});
-  if (kind != "bytes") return;
-  visitor.setting("width", width, {.help = "width of that transformer", .minimum = 2, .maximum = 65536});
-  visitor.setting("layers", layers, {.help = "its layers", .minimum = 1, .maximum = 1024});
-  visitor.setting("heads", heads, {.help = "its heads", .minimum = 1, .maximum = 4096});
+  if (kind == "bytes") {
+    visitor.setting("width", width, {.help = "width of that transformer", .minimum = 2, .maximum = 65536});
+    visitor.setting("layers", layers, {.help = "its layers", .minimum = 1, .maximum = 1024});
+    visitor.setting("heads", heads, {.help = "its heads", .minimum = 1, .maximum = 4096});
+    return;
+  }
+  visitor.setting("depth", depth,
+                  {.help = "gated network: layers on the vector of a block", .minimum = 1, .maximum = 1024});
+  visitor.setting("hidden", hidden,
+                  {.help = "gated network: hidden width of these layers (0: that of the vector)",
+                   .minimum = 0,
+                   .maximum = 1048576});
+  visitor.setting("mixing", mixing,
+                  {.help = "gated network: layers in which the characters of a block look at each other, so that they "
+                           "correct each other",
+                   .minimum = 0,
+                   .maximum = 1024});
+  if (mixing > 0) visitor.setting("heads", heads, {.help = "heads of these", .minimum = 1, .maximum = 4096});
 }
 
 BlockOptions TokunEncoderSettings::block_options() const {
@@ -90,8 +107,29 @@ void TokunEncoderSettings::validate() const {
         "(\"4x16\", \"16x4\"); encoder.network = \"published\" takes any chain",
         chain);
   }
+  if (network == "gated" && !join_layer && options.chain.factors.size() == 1) {
+    throw_input("encoder.join_layer is false, but encoder.chain \"{}\" joins nothing: it has one level", chain);
+  }
   if (frozen && autoencoder.empty()) {
     throw_input("encoder.frozen is set, but encoder.autoencoder names no trained weights to keep");
+  }
+}
+
+void TokunDecoderSettings::validate(const TokunEncoderSettings& encoder) const {
+  if (kind != "blocks") return;
+  if (encoder.network == "published" && (depth != 1 || hidden != 0 || mixing != 0)) {
+    throw_input(
+        "decoder.depth is {}, decoder.hidden {}, decoder.mixing {}; these belong to encoder.network = \"gated\", the "
+        "published network has 1, 0 and 0",
+        depth, hidden, mixing);
+  }
+  if (mixing == 0) return;
+  if (encoder.block_options().chain.factors.size() == 1) {
+    throw_input("decoder.mixing is {}, but encoder.chain \"{}\" has one level, whose characters share one vector",
+                mixing, encoder.chain);
+  }
+  if (encoder.width % heads != 0) {
+    throw_input("decoder.heads is {}, must divide encoder.width ({})", heads, encoder.width);
   }
 }
 

@@ -14,6 +14,7 @@ struct TokunEncoderSettings : Settings {
   std::string borders = "fixed";  // or "content": the text decides where blocks end
   std::string network = "gated";  // or "published": as the project tokun had it in May to August 2024
   int64_t latent = 256;           // width of a block's vector
+  bool join_layer = true;         // gated: a layer behind the last join
   int64_t width = 192;            // gated: of the vectors inside; the published network has one width everywhere
   std::string head = "softmax";   // over the values of a byte; or "bits": eight yes or no
 
@@ -45,11 +46,18 @@ struct TokunEncoderSettings : Settings {
 // How a vector becomes the text of a block.
 struct TokunDecoderSettings : Settings {
   std::string kind = "blocks";  // all bytes at once, or "bytes": one after the other, by a little transformer
+  // all at once, gated network
+  int64_t depth = 1;   // layers on the vector of the block,
+  int64_t hidden = 0;  // their hidden width; 0: that of the vector
+  int64_t mixing = 0;  // layers in which the characters of a block look at each other
+  // one after the other
   int64_t width = 128;
   int64_t layers = 2;
-  int64_t heads = 4;
+  int64_t heads = 4;  // of either
 
   void visit(SettingsVisitor& visitor) override;
+  // Checks what bounds cannot. Throws InputError.
+  void validate(const TokunEncoderSettings& encoder) const;
 };
 
 }  // namespace verbatim
