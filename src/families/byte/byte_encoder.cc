@@ -19,9 +19,8 @@ void ByteEncoderSettings::visit(SettingsVisitor& visitor) {
                    .unit = "bytes",
                    .minimum = 2,
                    .maximum = 16});
-  if (!ngram_sizes.empty()) {
-    visitor.setting("ngram_rows", ngram_rows, {.help = "rows of each n-gram table", .minimum = 1, .maximum = 1 << 24});
-  }
+  // Without n-grams, too: `--encoder.ngram_sizes=[]` switches off what a settings file has.
+  visitor.setting("ngram_rows", ngram_rows, {.help = "rows of each n-gram table", .minimum = 1, .maximum = 1 << 24});
   visitor.setting("start_id", start_id,
                   {.help = "symbol read before a document; below 256: a byte that the text does not contain",
                    .minimum = 0,
