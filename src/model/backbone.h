@@ -116,6 +116,8 @@ class Backbone : public torch::nn::Module {
   [[nodiscard]] virtual Rows inner_rows(const Rows& /*rows*/) const { return {}; }
   // Whether the boundaries of this level come from the model, not from a rule on the text.
   [[nodiscard]] virtual bool learns_boundaries() const { return false; }
+  // Levels: the TextMarks that its boundaries look at.
+  [[nodiscard]] virtual uint8_t marks() const { return 0; }
 };
 
 // A stack of layers or a level, as the settings say. `generator` draws the initial weights.
