@@ -40,6 +40,10 @@ struct BackboneState {
   [[nodiscard]] BackboneState mark(int64_t count) const;
   // Back to where mark() was called; at most `count` rows were read since.
   void go_back(const BackboneState& marked);
+  // The same for a stack of layers without token shift, when begin_trail() was called before the rows were read, no
+  // more than a window has: back to behind the first `kept` of them.
+  void begin_trail();
+  void go_back(const BackboneState& marked, int64_t kept);
 };
 
 // What a level says about a forward pass.

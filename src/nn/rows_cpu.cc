@@ -4,15 +4,18 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
+
+#include "nn/kernels/lanes.h"
 
 namespace verbatim::nn {
 
 namespace {
 
 // Below this many multiplications a second thread costs more than it brings.
-constexpr int64_t kParallelWork = 1 << 20;
+constexpr int64_t kParallelWork = 1 << 17;
 // From this many rows on a blocked matrix product beats row-wise dot products.
 constexpr int64_t kMatrixRows = 8;
 
@@ -23,18 +26,85 @@ float dot(const float* a, const float* b, int64_t count) {
   return sum;
 }
 
-// Four dot products at once read x from registers once and keep four streams of the weight in flight.
-void dot4(const float* w, int64_t stride, const float* x, int64_t count, float* y) {
-  const float *w0 = w, *w1 = w + stride, *w2 = w + 2 * stride, *w3 = w + 3 * stride;
-  float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-  for (int64_t i = 0; i < count; ++i) {
-    s0 += w0[i] * x[i];
-    s1 += w1[i] * x[i];
-    s2 += w2[i] * x[i];
-    s3 += w3[i] * x[i];
+// Of one block of a product, R rows of x with as many rows of the weight as make sixteen sums at most: each weight is
+// loaded once for all rows, and a sum is formed in the same order whatever R is, so that a row comes out as it does
+// alone. x [R, D], y [R, E] with its own stride.
+template <int R>
+struct ProductBlock {
+  static constexpr int kOutputs = R == 1 ? 16 : R == 2 ? 8 : R <= 4 ? 4 : 2;
+
+  template <int outputs>
+  static void multiply(const float* weight_ED, const float* x_RD, int64_t width, float* y_RE, int64_t stride) {
+    F32x16 sums[R][outputs] = {};
+    by_vectors(width, [&](int64_t i, auto lanes) {
+      F32x16 w[outputs];
+#pragma GCC unroll 16
+      for (int e = 0; e < outputs; ++e) w[e] = load(weight_ED + e * width + i, lanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const F32x16 x = load(x_RD + r * width + i, lanes);
+#pragma GCC unroll 16
+        for (int e = 0; e < outputs; ++e) sums[r][e] += w[e] * x;
+      }
+    });
+    alignas(64) float vectors[kLanes * kLanes], totals[kLanes];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+      for (int e = 0; e < outputs; ++e) store(vectors + (r * outputs + e) * kLanes, sums[r][e]);
+    }
+    for (int64_t rest = R * outputs; rest < kLanes; ++rest) store(vectors + rest * kLanes, F32x16{});
+    store(totals, sums_of_lanes(vectors));
+    for (int r = 0; r < R; ++r) std::copy_n(totals + r * outputs, outputs, y_RE + r * stride);
   }
-  y[0] = s0, y[1] = s1, y[2] = s2, y[3] = s3;
+
+  // The outputs [begin, end).
+  static void rows(const float* weight_ED, const float* x_RD, int64_t width, float* y_RE, int64_t stride, int64_t begin,
+                   int64_t end) {
+    int64_t e = begin;
+    for (; e + kOutputs <= end; e += kOutputs) {
+      multiply<kOutputs>(weight_ED + e * width, x_RD, width, y_RE + e, stride);
+    }
+    for (; e < end; ++e) multiply<1>(weight_ED + e * width, x_RD, width, y_RE + e, stride);
+  }
+};
+
+using ProductRows = void (*)(const float*, const float*, int64_t, float*, int64_t, int64_t, int64_t);
+constexpr std::array<ProductRows, kMatrixRows> kProductRows = {
+    nullptr,
+    ProductBlock<1>::rows,
+    ProductBlock<2>::rows,
+    ProductBlock<3>::rows,
+    ProductBlock<4>::rows,
+    ProductBlock<5>::rows,
+    ProductBlock<6>::rows,
+    ProductBlock<7>::rows,
+};
+
+// sums[j] = query . keys[j] for sixteen keys, zero beyond `count` of them.
+F32x16 sixteen_scores(const float* query_d, const float* keys, int64_t stride, int64_t count, int64_t head_width) {
+  alignas(64) float vectors[kLanes * kLanes];
+  for (int64_t j = 0; j < kLanes; ++j) {
+    F32x16 sum{};
+    if (j < count) {
+      by_vectors(head_width,
+                 [&](int64_t i, auto lanes) { sum += load(query_d + i, lanes) * load(keys + j * stride + i, lanes); });
+    }
+    store(vectors + j * kLanes, sum);
+  }
+  return sums_of_lanes(vectors);
+}
+
+// out = sum of weight[j] values[j], `vectors` columns of sixteen.
+template <int vectors>
+void weighted_sum(const float* weights, const float* values, int64_t stride, int64_t count, float* out) {
+  F32x16 sums[vectors] = {};
+  for (int64_t j = 0; j < count; ++j) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sums[v] += weights[j] * load(values + j * stride + v * kLanes);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; ++v) store(out + v * kLanes, sums[v]);
 }
 
 // Softmax attention of one query over `count` keys that lie `stride` floats apart. out may be the query itself.
@@ -42,23 +112,37 @@ void attend_head(const float* query_d, const float* keys, const float* values, i
                  float* out_d, int64_t head_width) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_width));
   thread_local std::vector<float> scores;
-  scores.resize(static_cast<size_t>(count));
-  float top = -INFINITY;
-  for (int64_t j = 0; j < count; ++j) {
-    scores[j] = dot(query_d, keys + j * stride, head_width) * scale;
-    top = std::max(top, scores[j]);
+  scores.resize(static_cast<size_t>((count + kLanes - 1) / kLanes * kLanes));
+  F32x16 tops = splat(-INFINITY);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int64_t some = std::min(kLanes, count - j);
+    const F32x16 values_16 = sixteen_scores(query_d, keys + j * stride, stride, some, head_width) * scale;
+    store(&scores[j], values_16);
+    for (int64_t beyond = some; beyond < kLanes; ++beyond) scores[j + beyond] = -INFINITY;
+    tops = maximum(tops, load(&scores[j]));
   }
-  float total = 0;
-  for (int64_t j = 0; j < count; ++j) {
-    scores[j] = std::exp(scores[j] - top);
-    total += scores[j];
+  const float top = maximum_of_lanes(tops);
+  F32x16 totals{};
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const F32x16 weights = exp(load(&scores[j]) - top);
+    store(&scores[j], weights);
+    totals += weights;
   }
-  std::fill_n(out_d, head_width, 0.0F);
-  for (int64_t j = 0; j < count; ++j) {
-    const float weight = scores[j] / total;
-    const float* value = values + j * stride;
-#pragma omp simd
-    for (int64_t i = 0; i < head_width; ++i) out_d[i] += weight * value[i];
+  // What lies beyond the keys has a weight of e^-120 at most: nothing beside the 1 of the top.
+  const float share = 1.0F / sum_of_lanes(totals);
+  for (int64_t j = 0; j < count; j += kLanes) store(&scores[j], load(&scores[j]) * share);
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= head_width; i += 4 * kLanes) {
+    weighted_sum<4>(scores.data(), values + i, stride, count, out_d + i);
+  }
+  for (; i + 2 * kLanes <= head_width; i += 2 * kLanes) {
+    weighted_sum<2>(scores.data(), values + i, stride, count, out_d + i);
+  }
+  for (; i + kLanes <= head_width; i += kLanes) weighted_sum<1>(scores.data(), values + i, stride, count, out_d + i);
+  for (; i < head_width; ++i) {
+    float sum = 0;
+    for (int64_t j = 0; j < count; ++j) sum += scores[j] * values[j * stride + i];
+    out_d[i] = sum;
   }
 }
 
@@ -73,25 +157,17 @@ void multiply_rows(const float* x_RD, const float* weight_ED, float* y_RE, int64
     at::mm_out(y, x, weight.t());
     return;
   }
-  const int64_t groups = (out + 3) / 4;
+  if (rows == 0) return;
+  constexpr int64_t kGroup = 16;
   const auto work = [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      const int64_t e = g * 4;
-      for (int64_t r = 0; r < rows; ++r) {
-        const float* x = x_RD + r * width;
-        float* y = y_RE + r * out + e;
-        if (e + 4 <= out) {
-          dot4(weight_ED + e * width, width, x, width, y);
-        } else {
-          for (int64_t i = 0; e + i < out; ++i) y[i] = dot(weight_ED + (e + i) * width, x, width);
-        }
-      }
-    }
+    kProductRows[static_cast<size_t>(rows)](weight_ED, x_RD, width, y_RE, out, begin * kGroup,
+                                            std::min(end * kGroup, out));
   };
+  const int64_t groups = (out + kGroup - 1) / kGroup;
   if (rows * width * out < kParallelWork) {
     work(0, groups);
   } else {
-    at::parallel_for(0, groups, 64, work);
+    at::parallel_for(0, groups, 4, work);
   }
 }
 
@@ -165,7 +241,10 @@ void relu_rows(float* x, int64_t count) {
 }
 
 void silu_rows(float* x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] /= 1.0F + std::exp(-x[i]);
+  by_vectors(count, [&](int64_t i, auto lanes) {
+    const F32x16 value = load(x + i, lanes);
+    store(x + i, value * sigmoid(value), lanes);
+  });
 }
 
 void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hidden) {
@@ -173,7 +252,10 @@ void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hi
     const float* gate = gate_up_R2F + r * 2 * hidden;
     const float* up = gate + hidden;
     float* y = y_RF + r * hidden;
-    for (int64_t i = 0; i < hidden; ++i) y[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
+    by_vectors(hidden, [&](int64_t i, auto lanes) {
+      const F32x16 value = load(gate + i, lanes);
+      store(y + i, value * sigmoid(value) * load(up + i, lanes), lanes);
+    });
   }
 }
 
@@ -203,9 +285,9 @@ void rotary_angles(int64_t position, std::span<const double> frequencies, float*
   }
 }
 
-void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
-                int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
-  const int64_t row_width = key_value_heads * head_width;
+namespace {
+
+void append_row(AttentionCache& cache, const float* key_Gd, const float* value_Gd, int64_t row_width, int64_t window) {
   cache.row_width = row_width;
   cache.window = window;
   const int64_t slot = window > 0 ? cache.rows % window : cache.rows;
@@ -219,13 +301,47 @@ void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_G
   std::copy_n(key_Gd, row_width, cache.keys.data() + slot * row_width);
   std::copy_n(value_Gd, row_width, cache.values.data() + slot * row_width);
   ++cache.rows;
-  // The order of slots does not matter: rotary angles are in the keys already.
-  const int64_t visible = window > 0 ? std::min(cache.rows, window) : cache.rows;
+}
+
+}  // namespace
+
+void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
+                int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
+  if (out_Hd != query_Hd) std::copy_n(query_Hd, heads * head_width, out_Hd);
+  attend_stretch(cache, out_Hd, key_Gd, value_Gd, 1, heads, key_value_heads, head_width, window);
+}
+
+void attend_stretch(AttentionCache& cache, float* query_RHd, const float* key_RGd, const float* value_RGd, int64_t rows,
+                    int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
+  const int64_t row_width = key_value_heads * head_width, width = heads * head_width;
+  // A row of a ring that is full takes the place of one that the row before still sees.
+  const int64_t together = window > 0 ? std::max<int64_t>(1, window - cache.rows) : rows;
+  if (together < rows) {
+    for (int64_t r = 0; r < rows; ++r) {
+      attend_stretch(cache, query_RHd + r * width, key_RGd + r * row_width, value_RGd + r * row_width, 1, heads,
+                     key_value_heads, head_width, window);
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    append_row(cache, key_RGd + r * row_width, value_RGd + r * row_width, row_width, window);
+  }
   const int64_t group = heads / key_value_heads;
-  for (int64_t h = 0; h < heads; ++h) {
-    const int64_t column = (h / group) * head_width;
-    attend_head(query_Hd + h * head_width, cache.keys.data() + column, cache.values.data() + column, row_width, visible,
-                out_Hd + h * head_width, head_width);
+  const auto attend = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = i / heads, h = i % heads;
+      // The order of slots does not matter: rotary angles are in the keys already.
+      const int64_t seen = cache.rows - (rows - 1 - row), visible = window > 0 ? std::min(seen, window) : seen;
+      float* query = query_RHd + row * width + h * head_width;
+      const int64_t column = h / group * head_width;
+      attend_head(query, cache.keys.data() + column, cache.values.data() + column, row_width, visible, query,
+                  head_width);
+    }
+  };
+  if (2 * rows * width * cache.rows < kParallelWork) {
+    attend(0, rows * heads);
+  } else {
+    at::parallel_for(0, rows * heads, 1, attend);
   }
 }
 
