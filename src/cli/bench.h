@@ -23,6 +23,8 @@ struct BenchOptions {
   // Of the benches that measure one: model folder, run folder or settings file; of `encode`, a text.
   std::filesystem::path model;
   std::filesystem::path tokenizer;  // of `encode`: a SentencePiece model
+  std::string draft = "ngram";      // of `draft`: as in generate
+  std::string draft_text = {};
 };
 
 // `verbatim bench NAME`: a row of the table in bench_table.cc. The functions of benches that need LibTorch are named in
@@ -44,6 +46,8 @@ void link_tensor_benches();
 [[nodiscard]] std::vector<BenchFigure> bench_machine(const BenchOptions& options);
 // Generation with a model beside what limits it.
 [[nodiscard]] std::vector<BenchFigure> bench_generate(const BenchOptions& options);
+// Generation with a draft beside plain generation of the same texts.
+[[nodiscard]] std::vector<BenchFigure> bench_draft(const BenchOptions& options);
 // A training step beside the matrix product rate.
 [[nodiscard]] std::vector<BenchFigure> bench_train(const BenchOptions& options);
 // Preparing text files beside copying them.

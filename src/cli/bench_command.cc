@@ -47,13 +47,15 @@ int run_bench(const BenchCommandOptions& options, CommandContext& context) {
 
 CommandDefinition bench_command() {
   auto options = std::make_shared<BenchCommandOptions>();
-  CommandDefinition command{.name = "bench",
-                            .usage = "[NAME [FILE]]",
-                            .examples = {{"verbatim bench", "names of the benches"},
-                                         {"verbatim bench machine", "what this machine can do at most"},
-                                         {"verbatim bench generate run/", "how far a model is from the limit"},
-                                         {"verbatim bench encode text.txt --tokenizer mistral.model", "text to ids"},
-                                         {"verbatim bench all --json", "everything, for a table"}}};
+  CommandDefinition command{
+      .name = "bench",
+      .usage = "[NAME [FILE]]",
+      .examples = {{"verbatim bench", "names of the benches"},
+                   {"verbatim bench machine", "what this machine can do at most"},
+                   {"verbatim bench generate run/", "how far a model is from the limit"},
+                   {"verbatim bench draft run/ --draft-text letters.txt", "what guessing bytes saves"},
+                   {"verbatim bench encode text.txt --tokenizer mistral.model", "text to ids"},
+                   {"verbatim bench all --json", "everything, for a table"}}};
   std::vector<std::string> names = {"all"};
   for (const Bench& bench : benches()) names.emplace_back(bench.name);
   command.options.positional("NAME", options->name, {.help = "which bench; none lists them", .choices = names});
@@ -62,6 +64,11 @@ CommandDefinition bench_command() {
       {.help = "what is measured: a model, run or settings file; for encode a text", .completes = Completes::kFile});
   command.options.option("--tokenizer", options->bench.tokenizer,
                          {.help = "SentencePiece model that encode is compared with", .completes = Completes::kFile});
+  command.options.option(
+      "--draft", options->bench.draft,
+      {.help = "what guesses the next bytes for draft: ngram, or a model", .completes = Completes::kFile});
+  command.options.option("--draft-text", options->bench.draft_text,
+                         {.help = "text that the draft ngram learns from beforehand", .completes = Completes::kFile});
   command.options.option("--seconds", options->bench.seconds,
                          {.help = "how long to measure each figure", .unit = "seconds", .minimum = 0, .maximum = 3600});
   command.run = [options](CommandContext& context) { return run_bench(*options, context); };

@@ -15,6 +15,8 @@ std::vector<Bench>& tensor_benches() {
       {"machine", "matrix product rate and memory bandwidth, the limits of everything else", nullptr},
       {"generate", "generation beside the memory bandwidth limit and without caches; takes a model", nullptr,
        /*needs_model=*/true},
+      {"draft", "generation with a draft beside plain generation of the same texts; takes a model", nullptr,
+       /*needs_model=*/true},
       {"train", "a training step beside the matrix product rate; takes a model or settings", nullptr,
        /*needs_model=*/true},
   };

@@ -72,7 +72,7 @@ void write_page(const EncodeFlags& flags, const ModelArgument& argument, std::st
     content.end_bits = scored.end_nats * kBitsPerNat;
   }
   std::vector<LevelBoundaries> levels = report_boundaries(model, document, scored.positions, nats);
-  std::vector<std::vector<uint64_t>> ends = patch_ends(levels, scored.positions);
+  std::vector<std::vector<uint64_t>> ends = patch_ends(levels, scored.positions, document);
   const BackboneSettings* backbone = &model.settings().backbone;
   for (size_t i = 0; i < levels.size(); ++i) {
     PageLevel level{.rule = backbone->boundary, .begins_patch = levels[i].begins_patch, .ends = std::move(ends[i])};
@@ -160,7 +160,7 @@ int run_encode(const EncodeFlags& flags, CommandContext& context) {
   if (!context.output.is_json()) {
     const bool nested = patches && !flags.level.has_value();
     const std::vector<std::vector<uint64_t>> nesting =
-        nested ? patch_ends(report_boundaries(model, document, scored.positions, nats), scored.positions)
+        nested ? patch_ends(report_boundaries(model, document, scored.positions, nats), scored.positions, document)
                : std::vector<std::vector<uint64_t>>();
     write_text(parts, nesting, document, flags.table || flags.bytes, scored.end_nats * kBitsPerNat, context.output);
   }

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text_format.h"
+#include "cli/draft_argument.h"
 #include "cli/interruption.h"
 #include "cli/line_editor.h"
 #include "cli/model_argument.h"
@@ -50,15 +51,6 @@ void warn_of_replaced(int64_t replaced) {
                replaced == 1 ? "was" : "were");
 }
 
-// Made anew for each text: what is written must depend on nothing before it.
-std::unique_ptr<Draft> make_draft(const GenerateFlags& flags) {
-  if (flags.draft.empty()) return nullptr;
-  if (flags.draft == "ngram") {
-    return std::make_unique<NgramDraft>(flags.draft_text.empty() ? std::string() : read_file(flags.draft_text));
-  }
-  return std::make_unique<ModelDraft>(open_model(flags.draft).model);
-}
-
 // Generates from one prompt and writes the texts: as they come when there is one, one after the other otherwise.
 void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::string& prompt, uint64_t seed,
                  CommandContext& context) {
@@ -76,7 +68,8 @@ void write_texts(const GenerateFlags& flags, LanguageModel& model, const std::st
       return true;
     };
   }
-  const std::unique_ptr<Draft> draft = make_draft(flags);
+  // Made anew for each text: what is written must depend on nothing before it.
+  const std::unique_ptr<Draft> draft = flags.draft.empty() ? nullptr : open_draft(flags.draft, flags.draft_text);
   options.draft = draft.get();
   const GenerateResult result = generate(model, {prompt}, options);
   const bool on_terminal = isatty(STDOUT_FILENO) != 0;

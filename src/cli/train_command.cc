@@ -97,7 +97,7 @@ std::string show_patches(LanguageModel& model, const RunSettings& settings, cons
   if (text.size() > kMostBytes) text = text.substr(0, utf8_boundary_before(text, kMostBytes));
   const PositionNats scored = score_positions(model, text, {.window_bytes = settings.data.window_bytes});
   const std::vector<std::vector<uint64_t>> ends =
-      patch_ends(report_boundaries(model, text, scored.positions, &scored), scored.positions);
+      patch_ends(report_boundaries(model, text, scored.positions, &scored), scored.positions, text);
   return "\n\n--- patches of held-out text ---\n" + marked_text(ends, text, /*has_colors=*/false) + "\n" +
          nesting_legend(ends, text.size(), /*has_colors=*/false);
 }

@@ -68,6 +68,9 @@ struct LevelBoundaries {
   std::vector<float> probability;
   // Levels that learn begin a patch with the position of a boundary, those with a rule end one there.
   bool begins_patch = false;
+  // The TextMarks (sentence ends, say) that boundaries at this level stand for: where one carries such a mark, the
+  // patch ends with the marked text, whatever begins_patch says.
+  uint8_t marks = 0;
 };
 
 // The nats of each position of one document, and of its end, scored as above. In the order of segmentation.

@@ -41,6 +41,6 @@ struct TextPart {
 // The bytes behind each patch of every level, outermost first; the patches of a level tile the text, and each consists
 // of whole patches of the level before. The last one may still be open.
 [[nodiscard]] std::vector<std::vector<uint64_t>> patch_ends(const std::vector<LevelBoundaries>& levels,
-                                                            const Positions& positions);
+                                                            const Positions& positions, std::string_view document);
 
 }  // namespace verbatim

@@ -106,6 +106,34 @@ bool is_full(const Stream& stream, const GenerateOptions& options) {
   return options.context_bytes > 0 && stream.context.size() >= static_cast<size_t>(options.context_bytes);
 }
 
+// How much time a row more takes in a pass over the weights, learnt while writing. Says when a guess is worth reading;
+// what is written does not depend on it.
+class PassTimes {
+ public:
+  void add(size_t rows, double seconds, size_t bytes) {
+    constexpr double kKept = 0.98;  // of what is known, at each pass
+    const auto r = static_cast<double>(rows);
+    for (double* sum : {&passes_, &rows_, &seconds_, &bytes_, &squares_, &products_}) *sum *= kKept;
+    passes_ += 1;
+    rows_ += r;
+    seconds_ += seconds;
+    bytes_ += static_cast<double>(bytes);
+    squares_ += r * r;
+    products_ += r * seconds;
+  }
+  // The chance above which reading one more byte together saves time: what a row costs over what a byte costs.
+  [[nodiscard]] double least_chance() const {
+    constexpr double kAtFirst = 0.3, kFewestPasses = 8;
+    const double spread = squares_ * passes_ - rows_ * rows_;
+    if (passes_ < kFewestPasses || spread < 0.1 * passes_ * passes_ || seconds_ <= 0) return kAtFirst;
+    const double row_seconds = (products_ * passes_ - rows_ * seconds_) / spread;
+    return std::clamp(row_seconds * bytes_ / seconds_, 0.05, 0.8);
+  }
+
+ private:
+  double passes_ = 0, rows_ = 0, seconds_ = 0, bytes_ = 0, squares_ = 0, products_ = 0;
+};
+
 // Writes one text with guesses. Few rows cost little more than one: the weights are read once, and each row is computed
 // as it would be alone, so that the choices are the same.
 void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& result, const GenerateOptions& options) {
@@ -113,12 +141,10 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
   constexpr size_t kLeastGuess = 3;  // else the chosen bytes are read first
   GeneratedText& text = result.texts.front();
   Draft& draft = *options.draft;
-  const int64_t width = model.backbone().width();
+  const auto width = static_cast<size_t>(model.backbone().width());
+  const bool keeps_rows = model.keeps_rows(kRows);
   std::vector<int32_t> chosen;  // and not yet read into the state
-  const std::string& kind = model.settings().backbone.kind;
-  const bool empties_caches = kind == "megabyte" || kind == "grouped";
-  // Guesses that are wrong cost time: no more of them than were right last time, and one.
-  size_t most_guesses = kRows;
+  PassTimes times;
   const auto stop_asked = [&] { return options.interrupted != nullptr && options.interrupted->load(); };
   const auto take = [&](std::span<const float> row_D) {
     std::vector<int32_t> ids = take_next(model, choose_next(model, row_D, stream, text), stream, text, 0, options);
@@ -139,33 +165,37 @@ void write_with_draft(LanguageModel& model, Stream& stream, GenerateResult& resu
       chosen.erase(chosen.begin(), chosen.end() - 1);
       ++result.passes;
     }
-    const std::string guess = draft.propose(std::min(kRows - chosen.size(), most_guesses));
+    const std::string guess = draft.propose(kRows - chosen.size(), times.least_chance());
     std::vector<int32_t> rows = chosen;
     for (const char byte : guess) rows.push_back(static_cast<uint8_t>(byte));
-    StreamState before = empties_caches ? stream.state : stream.state.mark(static_cast<int64_t>(rows.size()));
+    const auto pass_start = Clock::now();
+    StreamState before;
+    if (!guess.empty()) before = model.mark(stream.state, static_cast<int64_t>(rows.size()));
+    if (keeps_rows) model.begin_trail(stream.state);
     const std::vector<float> rows_RD = model.read_each(stream.state, rows);
+    const double pass_seconds = seconds_since(pass_start);
     ++result.passes;
     result.guessed += static_cast<int64_t>(guess.size());
-    size_t row = chosen.size() - 1;
-    const int64_t kept_before = result.kept;
+    const size_t first_row = chosen.size() - 1;
+    size_t row = first_row;
     bool right = true;
     while (right && !stream.done && !is_full(stream, options) && row < rows.size()) {
-      take(std::span(rows_RD).subspan(row * static_cast<size_t>(width), static_cast<size_t>(width)));
+      take(std::span(rows_RD).subspan(row * width, width));
       ++row;
       right = !stream.done && row < rows.size() && chosen.back() == rows[row];
       if (right) ++result.kept;
     }
     if (stream.done) break;
-    most_guesses = static_cast<size_t>(result.kept - kept_before) + (guess.empty() ? most_guesses : 1);
-    if (row == rows.size()) {
-      chosen.erase(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(rows.size()));
-    } else {
-      if (empties_caches) {
-        stream.state = std::move(before);
-      } else {
-        stream.state.go_back(std::move(before));
+    times.add(rows.size(), pass_seconds, row - first_row);
+    // The rows in front of `row` are the text's.
+    if (row < rows.size()) {
+      if (!keeps_rows) {
+        model.go_back(stream.state, std::move(before));
+        continue;
       }
+      model.go_back(stream.state, std::move(before), std::span(rows).first(row), rows_RD);
     }
+    chosen.erase(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(row));
   }
 }
 

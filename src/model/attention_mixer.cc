@@ -54,18 +54,18 @@ class AttentionMixer final : public Mixer {
       query_norm_.rows(query.data(), query.data(), count * settings_.heads);
       key_norm_.rows(key.data(), key.data(), count * settings_.key_value_heads);
     }
-    for (int64_t r = 0; r < count; ++r) {
-      nn::AttentionCache& cache = states[rows.stream[r]]->layers[layer].attention;
-      float* q = query.data() + r * query_width();
-      float* k = key.data() + r * key_width();
-      if (rotary_.theta != 0) {
-        nn::rotary_angles(cache.rows, frequencies_, cosine.data(), sine.data());
-        nn::rotate_heads(q, settings_.heads, head_width, cosine.data(), sine.data());
-        nn::rotate_heads(k, settings_.key_value_heads, head_width, cosine.data(), sine.data());
+    for (int64_t first = 0, end = 0; first < count; first = end) {
+      while (end < count && rows.stream[end] == rows.stream[first]) ++end;
+      nn::AttentionCache& cache = states[rows.stream[first]]->layers[layer].attention;
+      float* q = query.data() + first * query_width();
+      float* k = key.data() + first * key_width();
+      for (int64_t r = 0; rotary_.theta != 0 && r < end - first; ++r) {
+        nn::rotary_angles(cache.rows + r, frequencies_, cosine.data(), sine.data());
+        nn::rotate_heads(q + r * query_width(), settings_.heads, head_width, cosine.data(), sine.data());
+        nn::rotate_heads(k + r * key_width(), settings_.key_value_heads, head_width, cosine.data(), sine.data());
       }
-      // The result takes the query's place.
-      nn::attend_row(cache, q, k, value.data() + r * key_width(), q, settings_.heads, settings_.key_value_heads,
-                     head_width, settings_.window);
+      nn::attend_stretch(cache, q, k, value.data() + first * key_width(), end - first, settings_.heads,
+                         settings_.key_value_heads, head_width, settings_.window);
     }
     output_.rows(query.data(), delta_RD, count);
   }

@@ -40,6 +40,10 @@ struct BackboneState {
   [[nodiscard]] BackboneState mark(int64_t count) const;
   // Back to where mark() was called; at most `count` rows were read since.
   void go_back(const BackboneState& marked);
+  // The same for a stack of layers without token shift, when begin_trail() was called before the rows were read, no
+  // more than a window has: back to behind the first `kept` of them.
+  void begin_trail();
+  void go_back(const BackboneState& marked, int64_t kept);
 };
 
 // What a level says about a forward pass.
@@ -116,6 +120,8 @@ class Backbone : public torch::nn::Module {
   [[nodiscard]] virtual Rows inner_rows(const Rows& /*rows*/) const { return {}; }
   // Whether the boundaries of this level come from the model, not from a rule on the text.
   [[nodiscard]] virtual bool learns_boundaries() const { return false; }
+  // Levels: the TextMarks that its boundaries look at.
+  [[nodiscard]] virtual uint8_t marks() const { return 0; }
 };
 
 // A stack of layers or a level, as the settings say. `generator` draws the initial weights.

@@ -26,6 +26,8 @@ class BoundaryRule {
 
   // marks: TextMarks of the row.
   [[nodiscard]] bool closes(int64_t row, uint16_t previous_symbol, uint16_t symbol, uint8_t marks) const;
+  // The TextMarks that close a patch.
+  [[nodiscard]] uint8_t marks() const { return marks_; }
 
  private:
   int64_t stride_ = 0;  // 0: not by number

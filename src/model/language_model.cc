@@ -7,23 +7,6 @@
 
 namespace verbatim {
 
-StreamState StreamState::mark(int64_t count) const {
-  return {.encoder = encoder,
-          .marks = marks,
-          .backbone = backbone.mark(count),
-          .newest_D = newest_D,
-          .newest_ids = newest_ids,
-          .decoder = decoder,
-          .positions = positions,
-          .from_document_start = from_document_start};
-}
-
-void StreamState::go_back(StreamState marked) {
-  backbone.go_back(marked.backbone);
-  marked.backbone = std::move(backbone);
-  *this = std::move(marked);
-}
-
 std::shared_ptr<LanguageModel> LanguageModel::create(std::shared_ptr<ModelSettings> settings, uint64_t seed,
                                                      const std::filesystem::path& folder) {
   const Family& family = find_family(settings->family);
@@ -147,9 +130,55 @@ void LanguageModel::read_position(StreamState& state, const std::vector<int32_t>
   read_positions({&pointer, 1}, {ids});
 }
 
-std::vector<float> LanguageModel::read_each(StreamState& state, std::span<const int32_t> ids) {
+bool LanguageModel::keeps_rows(int64_t count) const {
+  const BackboneSettings& backbone = settings_->backbone;
+  // A ring that is shorter loses rows that are to be kept.
+  return backbone.is_stack() && !backbone.stack.token_shift &&
+         (backbone.stack.window == 0 || backbone.stack.window >= count);
+}
+
+StreamState LanguageModel::mark(const StreamState& state, int64_t count) const {
+  // These empty caches on their way.
+  if (settings_->backbone.kind == "megabyte" || settings_->backbone.kind == "grouped") return state;
+  return {.encoder = state.encoder,
+          .marks = state.marks,
+          .backbone = state.backbone.mark(count),
+          .newest_D = state.newest_D,
+          .newest_ids = state.newest_ids,
+          .decoder = state.decoder,
+          .positions = state.positions,
+          .from_document_start = state.from_document_start};
+}
+
+void LanguageModel::go_back(StreamState& state, StreamState marked) const {
+  if (settings_->backbone.kind != "megabyte" && settings_->backbone.kind != "grouped") {
+    state.backbone.go_back(marked.backbone);
+    marked.backbone = std::move(state.backbone);
+  }
+  state = std::move(marked);
+}
+
+void LanguageModel::go_back(StreamState& state, StreamState marked, std::span<const int32_t> kept,
+                            std::span<const float> rows_RD) {
+  VERBATIM_ASSERT(keeps_rows(static_cast<int64_t>(kept.size())));
+  if (kept.empty()) return go_back(state, std::move(marked));
+  state.backbone.go_back(marked.backbone, static_cast<int64_t>(kept.size()));
+  marked.backbone = std::move(state.backbone);
+  state = std::move(marked);
+  // What is not in the backbone is quickly read again.
+  const PositionBatch batch = batch_of(state, kept);
+  const auto width = static_cast<size_t>(parts_.backbone->width());
+  std::vector<float> x(kept.size() * width);
+  EncoderState* encoder = &state.encoder;
+  parts_.encoder->encode_rows(batch, std::vector<int64_t>(kept.size(), 0), {&encoder, 1}, x.data());
+  for (const uint16_t symbol : batch.symbols) state.marks.read(symbol);
+  for (const int32_t id : kept) note_position(state, {id});
+  const std::span<const float> newest = rows_RD.subspan((kept.size() - 1) * width, width);
+  state.newest_D.assign(newest.begin(), newest.end());
+}
+
+PositionBatch LanguageModel::batch_of(const StreamState& state, std::span<const int32_t> ids) const {
   PositionBatch batch;
-  StreamState* pointer = &state;
   Positions positions;
   std::string bytes;
   for (const int32_t id : ids) {
@@ -159,7 +188,12 @@ std::vector<float> LanguageModel::read_each(StreamState& state, std::span<const 
   }
   append_positions(batch, segmenter(), positions, bytes,
                    {.end = positions.size(), .start_row = false, .end_target = false});
-  std::vector<float> rows_RD = advance({&pointer, 1}, batch, std::vector<int64_t>(ids.size(), 0));
+  return batch;
+}
+
+std::vector<float> LanguageModel::read_each(StreamState& state, std::span<const int32_t> ids) {
+  StreamState* pointer = &state;
+  std::vector<float> rows_RD = advance({&pointer, 1}, batch_of(state, ids), std::vector<int64_t>(ids.size(), 0));
   for (const int32_t id : ids) note_position(state, {id});
   return rows_RD;
 }

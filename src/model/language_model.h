@@ -25,11 +25,6 @@ struct StreamState {
   DecoderState decoder;
   uint64_t positions = 0;  // positions read so far, the start row not counted
   bool from_document_start = true;
-
-  // A small copy to come back to before `count` more positions are read.
-  [[nodiscard]] StreamState mark(int64_t count) const;
-  // Back to where mark() was called; at most `count` positions were read since.
-  void go_back(StreamState marked);
 };
 
 // What training lowers.
@@ -74,7 +69,16 @@ class LanguageModel : public torch::nn::Module {
   // Reads several positions of one id each, and returns what the backbone says of each row, [R, D]: what
   // read_position() of one after the other leaves in newest_D. As one pass over the weights.
   [[nodiscard]] std::vector<float> read_each(StreamState& state, std::span<const int32_t> ids);
-  // The same for many streams at once: positions[s] goes to states[s].
+  // A copy to come back to before `count` more positions are read; small where the backbone allows.
+  [[nodiscard]] StreamState mark(const StreamState& state, int64_t count) const;
+  // Back to where mark() was called.
+  void go_back(StreamState& state, StreamState marked) const;
+  // Whether go_back() can also stop later: behind `kept`, the first of at most `count` positions that read_each() read
+  // after mark() and begin_trail(); rows_RD is what it returned.
+  [[nodiscard]] bool keeps_rows(int64_t count) const;
+  void begin_trail(StreamState& state) const { state.backbone.begin_trail(); }
+  void go_back(StreamState& state, StreamState marked, std::span<const int32_t> kept, std::span<const float> rows_RD);
+  // Reads one position each: positions[s] goes to states[s].
   void read_positions(std::span<StreamState*> states, const std::vector<std::vector<int32_t>>& ids);
   // One choice of what comes next in this stream.
   [[nodiscard]] NextPosition choose(const StreamState& state, Chooser& chooser) const {
@@ -103,6 +107,8 @@ class LanguageModel : public torch::nn::Module {
   explicit LanguageModel(std::shared_ptr<ModelSettings> settings, ModelParts parts);
 
  private:
+  // Positions of one id each that go on behind a stream.
+  [[nodiscard]] PositionBatch batch_of(const StreamState& state, std::span<const int32_t> ids) const;
   void note_position(StreamState& state, std::vector<int32_t> ids) const;
   // Returns what the backbone says of each row, [R, D].
   std::vector<float> advance(std::span<StreamState*> states, const PositionBatch& rows,

@@ -31,6 +31,7 @@ class LearnedLevel final : public Backbone {
   // As many rows as patches came in the latest forward pass, or as the target says; their places are made up.
   [[nodiscard]] Rows inner_rows(const Rows& rows) const override;
   [[nodiscard]] bool learns_boundaries() const override { return true; }
+  [[nodiscard]] uint8_t marks() const override { return hint_; }
 
  private:
   // [N] float32 (or double): the probability of a boundary at each row.

@@ -22,6 +22,7 @@ class Level final : public Backbone {
   [[nodiscard]] StackMemory memory() const override;
   [[nodiscard]] const Backbone* inner() const override { return inner_.get(); }
   [[nodiscard]] Rows inner_rows(const Rows& rows) const override { return find_patches(boundary_, rows).inner; }
+  [[nodiscard]] uint8_t marks() const override { return boundary_.marks(); }
 
  private:
   [[nodiscard]] at::Tensor pool(const at::Tensor& h_ND, const Patches& patches, at::ScalarType type) const;

@@ -23,6 +23,13 @@ at::Tensor initial_step_bias(int64_t count, at::Generator& generator) {
   return step + at::log(-at::expm1(-step));
 }
 
+// `count` more floats at the end.
+float* grow(std::vector<float>& values, int64_t count) {
+  const size_t before = values.size();
+  values.resize(before + static_cast<size_t>(count));
+  return values.data() + before;
+}
+
 // The depthwise convolution, with its published shape [C, 1, W]. Initial values: uniform as of a layer with W inputs.
 struct Convolution {
   at::Tensor weight_C1W, bias_C;
@@ -39,13 +46,19 @@ struct Convolution {
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x_NC, const nn::Sequences& sequences) const {
     return nn::causal_convolution(x_NC, weight_C1W.select(1, 0), bias_C, sequences);
   }
-  void rows(float* x_RC, int64_t count, std::vector<float>& window) const {
+  void rows(float* x_RC, int64_t count, nn::ScanState& state) const {
     const int64_t channels = weight_C1W.size(0), width = weight_C1W.size(2);
-    window.resize(static_cast<size_t>(channels * (width - 1)));
-    nn::causal_convolution_rows(x_RC, channels, weight_C1W.data_ptr<float>(), bias_C.data_ptr<float>(), window.data(),
-                                x_RC, channels, count, channels, width);
+    state.window.resize(static_cast<size_t>(channels * (width - 1)));
+    float* trail = state.keeps_trail ? grow(state.window_trail, count * channels * (width - 1)) : nullptr;
+    nn::causal_convolution_rows(x_RC, channels, weight_C1W.data_ptr<float>(), bias_C.data_ptr<float>(),
+                                state.window.data(), x_RC, channels, count, channels, width, trail);
   }
 };
+
+// Where the states behind each of `rows` more rows go; null when no trail is kept.
+float* state_trail(nn::ScanState& state, int64_t rows) {
+  return state.keeps_trail ? grow(state.state_trail, rows * static_cast<int64_t>(state.state.size())) : nullptr;
+}
 
 // Calls f(first row, number of rows, memory) for every stretch of rows of one stream.
 template <class F>
@@ -100,7 +113,7 @@ class Mamba1Mixer final : public Mixer {
     part_of(in_.weight_ED, 0, I).rows(x_RD, u.data(), count);
     part_of(in_.weight_ED, I, I).rows(x_RD, z.data(), count);
     by_stretches(rows, states, layer, [&](int64_t first, int64_t length, nn::ScanState& state) {
-      convolution_.rows(&u[first * I], length, state.window);
+      convolution_.rows(&u[first * I], length, state);
     });
     select_.rows(u.data(), selected.data(), count);
     for (int64_t r = 0; r < count; ++r) std::copy_n(&selected[r * F], rank_, &step_rank[r * rank_]);
@@ -109,9 +122,11 @@ class Mamba1Mixer final : public Mixer {
       state.state.resize(static_cast<size_t>(I * S));
       nn::selective_scan_rows(&u[first * I], &step[first * I], log_decay_IS_.data_ptr<float>(),
                               &selected[first * F + rank_], F, &selected[first * F + rank_ + S], F,
-                              skip_I_.data_ptr<float>(), state.state.data(), &y[first * I], length, I, S);
+                              skip_I_.data_ptr<float>(), state.state.data(), &y[first * I], length, I, S,
+                              state_trail(state, length));
     });
-    for (int64_t i = 0; i < count * I; ++i) y[i] *= z[i] / (1 + std::exp(-z[i]));
+    nn::silu_rows(z.data(), count * I);
+    for (int64_t i = 0; i < count * I; ++i) y[i] *= z[i];
     out_.rows(y.data(), delta_RD, count);
   }
 
@@ -181,12 +196,12 @@ class Mamba2Mixer final : public Mixer {
     step_weights.bias_E = step_bias_H_;
     step_weights.rows(x_RD, step.data(), count);
     by_stretches(rows, states, layer, [&](int64_t first, int64_t length, nn::ScanState& state) {
-      convolution_.rows(&mixed[first * C], length, state.window);
+      convolution_.rows(&mixed[first * C], length, state);
       state.state.resize(static_cast<size_t>(I * shape_.state));
       nn::state_space_rows(&mixed[first * C], C, &step[first * H], H, log_decay_H_.data_ptr<float>(),
                            &mixed[first * C + I], C, &mixed[first * C + I + E], C, skip_H_.data_ptr<float>(),
                            state.state.data(), &y[first * I], I, length, H, shape_.head_width, shape_.groups,
-                           shape_.state);
+                           shape_.state, state_trail(state, length));
     });
     nn::gated_rms_norm_rows(y.data(), z.data(), I, gain_I_.data_ptr<float>(), y.data(), count, I, shape_.groups,
                             kEpsilon);

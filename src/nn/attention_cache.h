@@ -37,16 +37,17 @@ struct AttentionCache {
     return marked;
   }
 
-  // Back to where mark() was called; at most `count` rows were read since.
-  void go_back(const AttentionCache& marked) {
-    for (size_t from = 0; from < marked.keys.size(); from += static_cast<size_t>(row_width)) {
+  // Back to where mark() was called, and `kept` rows further; at most `count` rows were read since.
+  void go_back(const AttentionCache& marked, int64_t kept = 0) {
+    for (auto from = static_cast<size_t>(kept * row_width); from < marked.keys.size();
+         from += static_cast<size_t>(row_width)) {
       const int64_t row = marked.rows + static_cast<int64_t>(from) / row_width;
       const auto to = static_cast<size_t>(row % window * row_width);
       if (to + static_cast<size_t>(row_width) > keys.size()) continue;
       std::copy_n(&marked.keys[from], row_width, &keys[to]);
       std::copy_n(&marked.values[from], row_width, &values[to]);
     }
-    rows = marked.rows;
+    rows = marked.rows + kept;
   }
 };
 

@@ -4,17 +4,18 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
-#include "nn/kernels/vector_math.h"
+#include "nn/kernels/lanes.h"
 
 namespace verbatim::nn {
 
 namespace {
 
 // Below this many multiplications a second thread costs more than it brings.
-constexpr int64_t kParallelWork = 1 << 20;
+constexpr int64_t kParallelWork = 1 << 17;
 // From this many rows on a blocked matrix product beats row-wise dot products.
 constexpr int64_t kMatrixRows = 8;
 
@@ -25,31 +26,60 @@ float dot(const float* a, const float* b, int64_t count) {
   return sum;
 }
 
-// Four dot products at once read x once and keep four streams of the weight in flight. Rows are short beside what
-// memory takes to answer, so the four rows behind these are asked for meanwhile.
-void dot4(const float* w, int64_t stride, const float* x, int64_t count, float* y) {
-  const float *w0 = w, *w1 = w + stride, *w2 = w + 2 * stride, *w3 = w + 3 * stride;
-  F32x16 s0{}, s1{}, s2{}, s3{};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const F32x16 values = load(x + i);
-    __builtin_prefetch(w0 + 4 * stride + i);
-    __builtin_prefetch(w1 + 4 * stride + i);
-    __builtin_prefetch(w2 + 4 * stride + i);
-    __builtin_prefetch(w3 + 4 * stride + i);
-    s0 += load(w0 + i) * values;
-    s1 += load(w1 + i) * values;
-    s2 += load(w2 + i) * values;
-    s3 += load(w3 + i) * values;
+// Of one block of a product, R rows of x with as many rows of the weight as make sixteen sums at most: each weight is
+// loaded once for all rows, and a sum is formed in the same order whatever R is, so that a row comes out as it does
+// alone. x [R, D], y [R, E] with its own stride.
+template <int R>
+struct ProductBlock {
+  static constexpr int kOutputs = R == 1 ? 16 : R == 2 ? 8 : R <= 4 ? 4 : 2;
+
+  template <int outputs>
+  static void multiply(const float* weight_ED, const float* x_RD, int64_t width, float* y_RE, int64_t stride) {
+    F32x16 sums[R][outputs] = {};
+    by_vectors(width, [&](int64_t i, auto lanes) {
+      F32x16 w[outputs];
+#pragma GCC unroll 16
+      for (int e = 0; e < outputs; ++e) w[e] = load(weight_ED + e * width + i, lanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const F32x16 x = load(x_RD + r * width + i, lanes);
+#pragma GCC unroll 16
+        for (int e = 0; e < outputs; ++e) sums[r][e] += w[e] * x;
+      }
+    });
+    alignas(64) float vectors[kLanes * kLanes], totals[kLanes];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+      for (int e = 0; e < outputs; ++e) store(vectors + (r * outputs + e) * kLanes, sums[r][e]);
+    }
+    for (int64_t rest = R * outputs; rest < kLanes; ++rest) store(vectors + rest * kLanes, F32x16{});
+    store(totals, sums_of_lanes(vectors));
+    for (int r = 0; r < R; ++r) std::copy_n(totals + r * outputs, outputs, y_RE + r * stride);
   }
-  y[0] = sum_of_lanes(s0), y[1] = sum_of_lanes(s1), y[2] = sum_of_lanes(s2), y[3] = sum_of_lanes(s3);
-  for (; i < count; ++i) {
-    y[0] += w0[i] * x[i];
-    y[1] += w1[i] * x[i];
-    y[2] += w2[i] * x[i];
-    y[3] += w3[i] * x[i];
+
+  // The outputs [begin, end).
+  static void rows(const float* weight_ED, const float* x_RD, int64_t width, float* y_RE, int64_t stride, int64_t begin,
+                   int64_t end) {
+    int64_t e = begin;
+    for (; e + kOutputs <= end; e += kOutputs) {
+      multiply<kOutputs>(weight_ED + e * width, x_RD, width, y_RE + e, stride);
+    }
+    for (; e < end; ++e) multiply<1>(weight_ED + e * width, x_RD, width, y_RE + e, stride);
   }
-}
+};
+
+using ProductRows = void (*)(const float*, const float*, int64_t, float*, int64_t, int64_t, int64_t);
+constexpr std::array<ProductRows, kMatrixRows> kProductRows = {
+    nullptr,
+    ProductBlock<1>::rows,
+    ProductBlock<2>::rows,
+    ProductBlock<3>::rows,
+    ProductBlock<4>::rows,
+    ProductBlock<5>::rows,
+    ProductBlock<6>::rows,
+    ProductBlock<7>::rows,
+};
 
 template <bool all>
 F32x16 load_lanes(const float* p, int64_t lanes) {
@@ -130,22 +160,32 @@ void attend_heads(const float* query_Hd, const HeadRows& rows, int64_t first, in
   }
 }
 
-void attend(const float* query_Hd, const HeadRows& rows, int64_t heads, float* out_Hd) {
-  if (rows.count == 0) {
-    std::fill_n(out_Hd, heads * rows.head_width, 0.0F);
-    return;
-  }
-  const auto work = [&](int64_t first, int64_t last) {
-    if (rows.head_width % kLanes == 0) {
-      attend_heads<true>(query_Hd, rows, first, last, out_Hd);
-    } else {
-      attend_heads<false>(query_Hd, rows, first, last, out_Hd);
+// Softmax attention of R queries [R, H d], of which row r sees count_of(r) rows. out may be the queries themselves.
+template <class CountOf>
+void attend(const float* query_RHd, int64_t rows, int64_t heads, HeadRows seen, const CountOf& count_of,
+            float* out_RHd) {
+  const int64_t width = heads * seen.head_width;
+  const auto work = [&](int64_t begin, int64_t end) {
+    HeadRows here = seen;
+    for (int64_t i = begin; i < end;) {
+      const int64_t row = i / heads, first = i % heads, last = std::min(heads, first + end - i);
+      const float* query = query_RHd + row * width;
+      float* out = out_RHd + row * width;
+      here.count = count_of(row);
+      if (here.count == 0) {
+        std::fill(out + first * seen.head_width, out + last * seen.head_width, 0.0F);
+      } else if (seen.head_width % kLanes == 0) {
+        attend_heads<true>(query, here, first, last, out);
+      } else {
+        attend_heads<false>(query, here, first, last, out);
+      }
+      i += last - first;
     }
   };
-  if (2 * rows.count * heads * rows.head_width < kParallelWork) {
-    work(0, heads);
+  if (2 * rows * width * seen.count < kParallelWork) {
+    work(0, rows * heads);
   } else {
-    at::parallel_for(0, heads, 1, work);
+    at::parallel_for(0, rows * heads, 1, work);
   }
 }
 
@@ -160,25 +200,17 @@ void multiply_rows(const float* x_RD, const float* weight_ED, float* y_RE, int64
     at::mm_out(y, x, weight.t());
     return;
   }
-  const int64_t groups = (out + 3) / 4;
+  if (rows == 0) return;
+  constexpr int64_t kGroup = 16;
   const auto work = [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      const int64_t e = g * 4;
-      for (int64_t r = 0; r < rows; ++r) {
-        const float* x = x_RD + r * width;
-        float* y = y_RE + r * out + e;
-        if (e + 4 <= out) {
-          dot4(weight_ED + e * width, width, x, width, y);
-        } else {
-          for (int64_t i = 0; e + i < out; ++i) y[i] = dot(weight_ED + (e + i) * width, x, width);
-        }
-      }
-    }
+    kProductRows[static_cast<size_t>(rows)](weight_ED, x_RD, width, y_RE, out, begin * kGroup,
+                                            std::min(end * kGroup, out));
   };
+  const int64_t groups = (out + kGroup - 1) / kGroup;
   if (rows * width * out < kParallelWork) {
     work(0, groups);
   } else {
-    at::parallel_for(0, groups, 64, work);
+    at::parallel_for(0, groups, 4, work);
   }
 }
 
@@ -252,7 +284,10 @@ void relu_rows(float* x, int64_t count) {
 }
 
 void silu_rows(float* x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] /= 1.0F + std::exp(-x[i]);
+  by_vectors(count, [&](int64_t i, auto lanes) {
+    const F32x16 value = load(x + i, lanes);
+    store(x + i, value * sigmoid(value), lanes);
+  });
 }
 
 void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hidden) {
@@ -260,7 +295,10 @@ void swiglu_rows(const float* gate_up_R2F, float* y_RF, int64_t rows, int64_t hi
     const float* gate = gate_up_R2F + r * 2 * hidden;
     const float* up = gate + hidden;
     float* y = y_RF + r * hidden;
-    for (int64_t i = 0; i < hidden; ++i) y[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
+    by_vectors(hidden, [&](int64_t i, auto lanes) {
+      const F32x16 value = load(gate + i, lanes);
+      store(y + i, value * sigmoid(value) * load(up + i, lanes), lanes);
+    });
   }
 }
 
@@ -290,9 +328,9 @@ void rotary_angles(int64_t position, std::span<const double> frequencies, float*
   }
 }
 
-void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
-                int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
-  const int64_t row_width = key_value_heads * head_width;
+namespace {
+
+void append_row(AttentionCache& cache, const float* key_Gd, const float* value_Gd, int64_t row_width, int64_t window) {
   cache.row_width = row_width;
   cache.window = window;
   const int64_t slot = window > 0 ? cache.rows % window : cache.rows;
@@ -306,29 +344,59 @@ void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_G
   std::copy_n(key_Gd, row_width, cache.keys.data() + slot * row_width);
   std::copy_n(value_Gd, row_width, cache.values.data() + slot * row_width);
   ++cache.rows;
+}
+
+}  // namespace
+
+void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
+                int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
+  if (out_Hd != query_Hd) std::copy_n(query_Hd, heads * head_width, out_Hd);
+  attend_stretch(cache, out_Hd, key_Gd, value_Gd, 1, heads, key_value_heads, head_width, window);
+}
+
+void attend_stretch(AttentionCache& cache, float* query_RHd, const float* key_RGd, const float* value_RGd, int64_t rows,
+                    int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window) {
+  const int64_t row_width = key_value_heads * head_width, width = heads * head_width;
+  // A row of a ring that is full takes the place of one that the row before still sees.
+  const int64_t together = window > 0 ? std::max<int64_t>(1, window - cache.rows) : rows;
+  if (together < rows) {
+    for (int64_t r = 0; r < rows; ++r) {
+      attend_stretch(cache, query_RHd + r * width, key_RGd + r * row_width, value_RGd + r * row_width, 1, heads,
+                     key_value_heads, head_width, window);
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    append_row(cache, key_RGd + r * row_width, value_RGd + r * row_width, row_width, window);
+  }
   // The order of slots does not matter: rotary angles are in the keys already.
-  const int64_t visible = window > 0 ? std::min(cache.rows, window) : cache.rows;
-  const int64_t group = heads / key_value_heads;
-  attend(query_Hd,
-         {.keys = cache.keys.data(),
-          .values = cache.values.data(),
-          .stride = row_width,
-          .count = visible,
-          .head_width = head_width,
-          .group = group},
-         heads, out_Hd);
+  attend(
+      query_RHd, rows, heads,
+      {.keys = cache.keys.data(),
+       .values = cache.values.data(),
+       .stride = row_width,
+       .count = cache.rows,
+       .head_width = head_width,
+       .group = heads / key_value_heads},
+      [&](int64_t row) {
+        const int64_t seen = cache.rows - (rows - 1 - row);
+        return window > 0 ? std::min(seen, window) : seen;
+      },
+      query_RHd);
 }
 
 void attend_rows(const float* query_QE, int64_t queries, const float* kv_K2E, int64_t keys, float* out_QE,
                  int64_t heads, int64_t head_width) {
   const int64_t width = heads * head_width;
-  const HeadRows rows{.keys = kv_K2E,
-                      .values = kv_K2E + width,
-                      .stride = 2 * width,
-                      .count = keys,
-                      .head_width = head_width,
-                      .group = 1};
-  for (int64_t q = 0; q < queries; ++q) attend(query_QE + q * width, rows, heads, out_QE + q * width);
+  attend(
+      query_QE, queries, heads,
+      {.keys = kv_K2E,
+       .values = kv_K2E + width,
+       .stride = 2 * width,
+       .count = keys,
+       .head_width = head_width,
+       .group = 1},
+      [&](int64_t) { return keys; }, out_QE);
 }
 
 }  // namespace verbatim::nn

@@ -48,9 +48,13 @@ void rotate_heads(float* heads_Hd, int64_t heads, int64_t head_width, const floa
 void rotary_angles(int64_t position, std::span<const double> frequencies, float* cosine, float* sine);
 
 // Appends one row of keys and values [G, d] and attends with the queries [H, d] over what the window still holds
-// (window 0: everything). Writes [H, d].
+// (window 0: everything). Writes [H, d]; the result may take the place of the queries.
 void attend_row(AttentionCache& cache, const float* query_Hd, const float* key_Gd, const float* value_Gd, float* out_Hd,
                 int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window);
+
+// The same for R rows of one stream in order, [R, H d] and [R, G d]; the result takes the place of the queries.
+void attend_stretch(AttentionCache& cache, float* query_RHd, const float* key_RGd, const float* value_RGd, int64_t rows,
+                    int64_t heads, int64_t key_value_heads, int64_t head_width, int64_t window);
 
 // Attention of Q query rows [Q, H d] over K key rows, all of them; kv [K, 2 H d] holds keys, then values. Writes [Q, H
 // d].

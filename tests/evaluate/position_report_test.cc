@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "text/text_marks.h"
 #include "tiny_models.h"
 
 namespace verbatim {
@@ -108,15 +109,46 @@ TEST(position_report, nests_levels_that_end_and_levels_that_begin) {
   // The phrase that begins with "ef " closes a sentence.
   const LevelBoundaries sentences{.probability = {no, no, no, no, no, no, no, no, 1, no, no, 0, no, no},
                                   .begins_patch = false};
-  EXPECT_THAT(patch_ends({words, phrases, sentences}, positions),
+  EXPECT_THAT(patch_ends({words, phrases, sentences}, positions, "ab cd ef gh ij"),
               ElementsAre(ElementsAre(3, 6, 9, 12, 14), ElementsAre(6, 9, 14), ElementsAre(9, 14)));
+}
+
+TEST(position_report, ends_sentences_where_the_text_does) {
+  // Worked out by hand. Bytes of "ab cd. ef gh ij": the words "ab ", "cd.", " ef ", "gh ", the last one is open; the
+  // sentence ends behind byte 6.
+  const std::string_view text = "ab cd. ef gh ij";
+  Positions positions;
+  for (uint32_t i = 1; i <= 15; ++i) positions.ends.push_back(i);
+  const float no = -1;
+  const uint8_t marks = kSentenceEnd | kParagraphEnd;
+  const LevelBoundaries words{.probability = {0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0}, .marks = marks};
+  const auto ends = [&](float cd, float ef, float gh) {
+    const LevelBoundaries phrases{.probability = {no, no, .1F, no, no, cd, no, no, no, ef, no, no, gh, no, no},
+                                  .begins_patch = true,
+                                  .marks = marks};
+    // A sentence ends with the first phrase that knows of its end.
+    const auto closes = [&](float phrase, bool first) { return phrase <= .5F ? no : first ? 1.0F : 0.0F; };
+    const LevelBoundaries sentences{
+        .probability = {no, no, no, no, no, closes(cd, true), no, no, no, closes(ef, cd <= .5F), no, no,
+                        closes(gh, cd <= .5F && ef <= .5F), no, no},
+        .marks = marks};
+    return patch_ends({words, phrases, sentences}, positions, text);
+  };
+  // A boundary at the word that ends the sentence: the phrase ends with it.
+  EXPECT_THAT(ends(.9F, .2F, .9F),
+              ElementsAre(ElementsAre(3, 6, 10, 13, 15), ElementsAre(6, 10, 15), ElementsAre(6, 15)));
+  // A boundary at the word behind it: the phrase begins there, and the sentence ends before it.
+  EXPECT_THAT(ends(.2F, .9F, .1F), ElementsAre(ElementsAre(3, 6, 10, 13, 15), ElementsAre(6, 15), ElementsAre(6, 15)));
+  // None until two words later: the sentence takes what is in its phrase along.
+  EXPECT_THAT(ends(.2F, .1F, .9F),
+              ElementsAre(ElementsAre(3, 6, 10, 13, 15), ElementsAre(10, 15), ElementsAre(10, 15)));
 }
 
 TEST(position_report, of_no_text_has_levels_without_patches) {
   const LevelBoundaries none{.probability = {}, .begins_patch = true};
-  EXPECT_THAT(patch_ends({none, none}, {}), ElementsAre(::testing::IsEmpty(), ::testing::IsEmpty()));
+  EXPECT_THAT(patch_ends({none, none}, {}, ""), ElementsAre(::testing::IsEmpty(), ::testing::IsEmpty()));
   const LevelBoundaries of_another_text{.probability = {1.0F, 0.0F}, .begins_patch = true};
-  EXPECT_THROW(patch_ends({of_another_text}, {}), InternalError);
+  EXPECT_THROW(patch_ends({of_another_text}, {}, ""), InternalError);
 }
 
 TEST(position_report, nests_levels_that_learn) {
@@ -124,7 +156,8 @@ TEST(position_report, nests_levels_that_learn) {
   for (uint32_t i = 1; i <= 6; ++i) positions.ends.push_back(i);
   const LevelBoundaries first{.probability = {.2F, .6F, .1F, .9F, .5F, .8F}, .begins_patch = true};
   const LevelBoundaries second{.probability = {-1, .4F, -1, .7F, -1, .3F}, .begins_patch = true};
-  EXPECT_THAT(patch_ends({first, second}, positions), ElementsAre(ElementsAre(1, 3, 5, 6), ElementsAre(3, 6)));
+  EXPECT_THAT(patch_ends({first, second}, positions, "abcdef"),
+              ElementsAre(ElementsAre(1, 3, 5, 6), ElementsAre(3, 6)));
 }
 
 TEST(position_report, is_empty_for_an_empty_text) {

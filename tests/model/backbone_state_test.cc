@@ -10,6 +10,7 @@ const char* const kModels[] = {
     "[model]\nfamily='byte'\n[backbone]\nkind='transformer'\nwidth=16\nheads=2\nlayers=2\nwindow=5\n",
     "[model]\nfamily='byte'\n[backbone]\nkind='pattern'\npattern='s1m1T1'\nwidth=16\nheads=2\nstate=4\nstate_head_"
     "width=8\n",
+    "[model]\nfamily='byte'\n[backbone]\nkind='transformer'\nwidth=16\nheads=2\nlayers=1\ntoken_shift=true\n",
     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nwidth=16\nheads=2\nwindow=4\npool='cross'\nupsample='cross'\n"
     "[backbone.inner]\nkind='transformer'\nwidth=24\nlayers=1\nheads=2\n",
     "[model]\nfamily='patch'\n[backbone]\nkind='level'\nboundary='learned'\nwidth=16\nheads=2\nwindow=4\n"
@@ -24,10 +25,10 @@ TEST(stream_state, goes_back_to_where_it_was_marked) {
       StreamState state = model->start();
       model->read(state, text);
       StreamState expected = state;
-      StreamState marked = state.mark(7);
+      StreamState marked = model->mark(state, 7);
       const std::vector<int32_t> guess{'a', ' ', 'b', '.', ' ', 'c', 'd'};
       (void)model->read_each(state, guess);
-      state.go_back(std::move(marked));
+      model->go_back(state, std::move(marked));
       EXPECT_EQ(state.newest_D, expected.newest_D);
       EXPECT_EQ(state.positions, expected.positions);
       model->read(state, " and so on, on.");
@@ -35,6 +36,35 @@ TEST(stream_state, goes_back_to_where_it_was_marked) {
       EXPECT_EQ(state.newest_D, expected.newest_D) << toml << " after '" << text << "'";
     }
   }
+}
+
+TEST(stream_state, goes_back_to_behind_rows_that_were_right) {
+  int models = 0;
+  for (const char* toml : kModels) {
+    const auto model = testing::make_model(toml);
+    const std::vector<int32_t> guess{'a', ' ', 'b', '.', 'c'};  // as many as the window
+    if (!model->keeps_rows(5)) continue;
+    EXPECT_EQ(model->keeps_rows(6), model->settings().backbone.stack.window == 0);
+    ++models;
+    for (const char* text : {"", "one", "one two, three. four"}) {
+      for (const size_t kept : {0, 1, 4, 5}) {
+        StreamState state = model->start(), expected;
+        model->read(state, text);
+        expected = state;
+        StreamState marked = model->mark(state, 5);
+        model->begin_trail(state);
+        const std::vector<float> rows_RD = model->read_each(state, guess);
+        model->go_back(state, std::move(marked), std::span(guess).first(kept), rows_RD);
+        for (size_t i = 0; i < kept; ++i) model->read_position(expected, {guess[i]});
+        EXPECT_EQ(state.newest_D, expected.newest_D) << toml << " after " << kept;
+        EXPECT_EQ(state.positions, expected.positions);
+        model->read(state, " and so on, on.");
+        model->read(expected, " and so on, on.");
+        EXPECT_EQ(state.newest_D, expected.newest_D) << toml << " after '" << text << "' and " << kept;
+      }
+    }
+  }
+  EXPECT_EQ(models, 2);
 }
 
 TEST(stream_state, reads_each_row_as_alone) {
