@@ -63,7 +63,9 @@ void write_page(const EncodeFlags& flags, const ModelArgument& argument, std::st
                           .document = document};
   content.position_ends.assign(scored.positions.ends.begin(), scored.positions.ends.end());
   if (scored.positions.size() != document.size()) {
-    for (size_t i = 0; i < scored.positions.size(); ++i) content.ids.push_back(scored.positions.ids_of(i));
+    for (size_t i = 0; i < scored.positions.size(); ++i) {
+      content.ids.push_back(model.encoder().table_ids(scored.positions.ids_of(i)));
+    }
   }
   if (nats != nullptr) {
     for (const double value : scored.nats) content.bits.push_back(value * kBitsPerNat);

@@ -45,6 +45,9 @@ class TextDecoder : public torch::nn::Module {
   }
   // Whether training_loss() is the nats, so that bits per byte can be read off it.
   [[nodiscard]] virtual bool trains_on_likelihood() const { return true; }
+  // Told before each step of training its number, from 1: for what a decoder learns by itself now and then, and does
+  // the same in a run that resumes.
+  virtual void begin_step(int64_t /*step*/) {}
   // Of a parameter of this decoder: times the rate of learning of the run.
   [[nodiscard]] virtual double learning_rate_factor(std::string_view /*parameter*/) const { return 1; }
   // One choice from one row of the backbone's result, float32 on the CPU.

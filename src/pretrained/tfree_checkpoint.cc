@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -176,6 +177,16 @@ void TfreeCheckpointConfig::parse_tokenizer(std::string_view json, std::string_v
   word_edge_weight = members.maybe_integer("word_edge_weight", 0, 255).value_or(1);
 }
 
+namespace {
+
+// Whole numbers as the reference writes them.
+Json number_of(double value) {
+  if (value == std::floor(value) && std::abs(value) < 1e15) return static_cast<int64_t>(value);
+  return value;
+}
+
+}  // namespace
+
 std::string TfreeCheckpointConfig::transformer_json() const {
   const Json json = {{"use_flash", use_flash},
                      {"embedding_normalization", embedding_normalization},
@@ -188,7 +199,7 @@ std::string TfreeCheckpointConfig::transformer_json() const {
                      {"hidden_size", hidden_size},
                      {"num_layers", num_layers},
                      {"num_attention_heads", num_attention_heads},
-                     {"rotary_embedding_base", static_cast<int64_t>(rotary_embedding_base)},
+                     {"rotary_embedding_base", number_of(rotary_embedding_base)},
                      {"sequence_length", sequence_length},
                      {"mlp_factor", mlp_factor},
                      {"precision", precision},
@@ -226,6 +237,9 @@ std::shared_ptr<ModelSettings> TfreeCheckpointConfig::settings(const std::string
   encoder->lowercase = lowercase;
   encoder->aggregation = embedding_aggregation;
   encoder->normalize = embedding_normalization;
+  encoder->init = init;
+  encoder->init_gain = init_std_global_gain;
+  encoder->trained_words = sequence_length;
   encoder->start_word = "";  // the reference reads nothing before a text
   encoder->end_word = end_of_text;
   settings->encoder = std::move(encoder);
@@ -351,6 +365,10 @@ void export_tfree(LanguageModel& model, const fs::path& out) {
         "the T-Free format knows the norms rms and layer, the MLPs swiglu and gelu, and rotary positions; settings of "
         "the backbone beyond these have no place in it");
   }
+  if (decoder->edge_weight != std::floor(decoder->edge_weight)) {
+    throw_input("decoder.edge_weight is {}; the T-Free format has whole numbers only (word_edge_weight)",
+                decoder->edge_weight);
+  }
   TfreeCheckpointConfig config;
   config.vocab_size = encoder->vocabulary;
   config.hidden_size = stack.width;
@@ -365,6 +383,10 @@ void export_tfree(LanguageModel& model, const fs::path& out) {
   config.layernorm_epsilon = stack.norm_epsilon;
   config.embedding_aggregation = encoder->aggregation;
   config.embedding_normalization = encoder->normalize;
+  // Nothing depends on it once there are weights; the reference knows no other name.
+  if (encoder->init != "scaled") config.init = encoder->init;
+  config.init_std_global_gain = encoder->init_gain;
+  if (encoder->trained_words > 0) config.sequence_length = encoder->trained_words;
   config.norm = stack.norm;
   config.mlp_type = stack.mlp == "swiglu" ? "swiglu" : "simple_gelu";
   config.bias_terms = stack.bias;

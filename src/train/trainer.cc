@@ -209,6 +209,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   const auto take_step = [&]() -> StepResult {
     StepResult step;
     double multiplications = 0;
+    model_->decoder().begin_step(state.step + 1);
     for (int64_t i = 0; i < settings_->optim.accumulation; ++i) {
       const auto waiting = Clock::now();
       const PreparedBatch prepared = source.next();

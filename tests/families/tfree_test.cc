@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <map>
 #include <numbers>
 
 #include "base/error.h"
@@ -179,30 +180,92 @@ TEST_F(tfree, ends_documents_and_knows_their_cost) {
   EXPECT_GT(scored.end_nats, 0);
 }
 
-TEST_F(tfree, multi_label_loss_teaches_the_calibration_alone_beside_the_model) {
-  const std::shared_ptr<LanguageModel> model = make();
-  // Batches teach the calibration when their words have a multiple of eight bytes: "the", "the" and the start word.
-  const std::string start = "<|endoftext|>";
+// Words of the dictionary and others in any order, so that no choice is certain.
+std::string mixed_words(size_t count, uint64_t seed) {
+  static const std::vector<std::string> words = {"the", "the", "the", "quick", "dog", "dog", "fox", "zebra"};
+  Random random(seed);
   std::string text = "the";
-  while ((make_batch(model->segmenter(), {{.bytes = text}}).ids.size()) % 8 != 0) text += " the";
-  const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = text}});
-  model->training_loss(batch, {}).rows_N.sum().backward();
-  auto parameters = model->named_parameters();
-  const at::Tensor calibration = parameters["decoder.calibration.weight"].grad();
-  ASSERT_TRUE(calibration.defined());
-  EXPECT_GT(calibration.abs().min().item<float>(), 0);
-  EXPECT_GT(parameters["decoder.escape.weight"].grad().abs().max().item<float>(), 0);
-  const at::Tensor head = parameters["decoder.head.weight"].grad().clone();
-  // The same model without the lesson: the head's gradient does not change.
-  std::vector<float> weights;
-  model->zero_grad();
+  for (size_t i = 1; i < count; ++i) text += " " + words[random.below(words.size())];
+  return text;
+}
+
+TEST_F(tfree, multi_label_loss_fits_the_calibration_and_changes_nothing_else) {
+  const std::shared_ptr<LanguageModel> model = make();
   TfreeDecoder& decoder = decoder_of(*model);
-  const nn::TargetLists targets = decoder.target_lists(batch, weights);
-  const at::Tensor loss = nn::multi_label_loss(model->forward(batch, {}), parameters["decoder.head.weight"], targets,
-                                               at::from_blob(weights.data(), {batch.rows()}, at::kFloat).clone(), 100);
-  (loss.sum() * 100).backward();
-  EXPECT_LT((parameters["decoder.head.weight"].grad() - head).abs().max().item<float>(), 1e-4F);
+  const std::string text = mixed_words(250, 5);
+  const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = text, .ends_document = false}});
+  auto parameters = model->named_parameters();
+  const auto nats = [&] {
+    const torch::NoGradGuard no_grad;
+    return model->nats(batch, {}).sum().item<double>();
+  };
+  const auto gradients_of = [&] {
+    std::vector<at::Tensor> gradients;
+    model->zero_grad();
+    const at::Tensor loss = model->training_loss(batch, {}).rows_N;
+    loss.sum().backward();
+    for (const auto& parameter : parameters) {
+      if (parameter.key().starts_with("decoder.escape") || parameter.key().starts_with("decoder.calibration")) continue;
+      gradients.push_back(parameter.value().grad().clone());
+    }
+    return gradients;
+  };
+  const double before = nats();
+  const std::vector<at::Tensor> without = gradients_of();
+  EXPECT_EQ(nats(), before) << "only steps of a training teach";
+  decoder.begin_step(1);
+  const std::vector<at::Tensor> with = gradients_of();
+  for (size_t i = 0; i < with.size(); ++i) EXPECT_TRUE(at::equal(with[i], without[i])) << i;
+  EXPECT_GT(parameters["decoder.escape.weight"].grad().abs().max().item<float>(), 0);
+
+  const double fitted = nats();
+  EXPECT_LT(fitted, 0.9 * before);
+  // Shifting any number of the calibration makes the batch more expensive.
+  const torch::NoGradGuard no_grad;
+  for (const char* name : {"decoder.calibration.weight", "decoder.escape.bias"}) {
+    at::Tensor numbers = parameters[name];
+    for (int64_t i = 0; i < numbers.numel(); ++i) {
+      const at::Tensor kept = numbers.clone();
+      for (const float shift : {-0.05F, 0.05F}) {
+        numbers[i] += shift;
+        EXPECT_GT(nats(), fitted) << name << " " << i << " " << shift;
+        numbers.copy_(kept);
+      }
+    }
+  }
   EXPECT_FALSE(decoder.trains_on_likelihood());
+}
+
+TEST_F(tfree, the_optimizer_leaves_the_fitted_calibration_alone) {
+  const std::shared_ptr<LanguageModel> model = make();
+  EXPECT_EQ(model->learning_rate_factor("decoder.calibration.weight"), 0);
+  EXPECT_EQ(model->learning_rate_factor("decoder.escape.bias"), 0);
+  EXPECT_EQ(model->learning_rate_factor("decoder.escape.weight"), 1);
+  EXPECT_EQ(make("[decoder]\nloss = 'dictionary'\n")->learning_rate_factor("decoder.calibration.weight"), 1);
+}
+
+TEST_F(tfree, words_that_the_counted_text_holds_once_teach_how_often_new_words_come) {
+  // No word of the text is unknown, but every third one was counted once.
+  std::string words, text = "the";
+  for (int i = 0; i < 40; ++i)
+    words += "[\"once" + std::string(1 + i / 26, static_cast<char>('a' + i % 26)) + "\", 1]\n";
+  for (int i = 0; i < 40; ++i) text += " dog the once" + std::string(1 + i / 26, static_cast<char>('a' + i % 26));
+  const std::shared_ptr<LanguageModel> model = make("", "[\"an\", 200]\n" + words);
+  TfreeDecoder& decoder = decoder_of(*model);
+  const PositionBatch batch = make_batch(model->segmenter(), {{.bytes = text, .ends_document = false}});
+  decoder.begin_step(1);
+  (void)model->training_loss(batch, {});
+  StreamState state = model->start();
+  model->read(state, text);
+  EXPECT_NEAR(std::exp(decoder.log_probabilities(state.newest_D).back()), 40.0 / 121, 0.1);
+  // A list, in which every word counts 1, says nothing of the kind.
+  scratch_.write("list.jsonl", "[\"<|endoftext|>\", 1]\n[\"the\", 1]\n[\"dog\", 1]\n" + words);
+  const std::shared_ptr<LanguageModel> from_list = make("[decoder]\ndictionary = 'list.jsonl'\n");
+  decoder_of(*from_list).begin_step(1);
+  (void)from_list->training_loss(batch, {});
+  state = from_list->start();
+  from_list->read(state, text);
+  EXPECT_LT(std::exp(decoder_of(*from_list).log_probabilities(state.newest_D).back()), 0.02);
 }
 
 TEST_F(tfree, a_model_without_calibration_goes_on_with_one_that_begins_where_it_was) {
@@ -227,6 +290,60 @@ TEST_F(tfree, a_model_without_calibration_goes_on_with_one_that_begins_where_it_
   const auto deeper = make("bias = true\n");
   EXPECT_THAT([&] { (void)load_weights(*deeper, scratch_.path()); },
               ::testing::ThrowsMessage<InputError>(::testing::HasSubstr("is missing")));
+}
+
+TEST_F(tfree, draws_weights_as_the_reference_does) {
+  const std::string settings = R"(
+[model]
+family = "tfree"
+[encoder]
+vocabulary = 1024
+ids_per_trigram = 4
+init = "%"
+[backbone]
+kind = "transformer"
+width = 64
+layers = 3
+heads = 4
+hidden = 96
+norm = "layer"
+bias = true
+)";
+  scratch_.write("dictionary.jsonl", kDictionary);
+  const auto deviations = [&](const std::string& scheme) {
+    std::string toml = settings;
+    toml.replace(toml.find('%'), 1, scheme);
+    const auto model = make_model(toml, 7, scratch_.path().string());
+    std::map<std::string, double> found;
+    for (const auto& parameter : model->named_parameters()) {
+      const at::Tensor& values = parameter.value();
+      found[parameter.key()] = values.numel() > 1 ? values.std().item<double>() : 0;
+      if (parameter.key().ends_with("layernorm.weight")) EXPECT_TRUE(at::equal(values, at::ones_like(values)));
+    }
+    // Biases: uniform within 1 / sqrt(fan in), here 64.
+    EXPECT_NEAR(found["backbone.layers.1.self_attn.q_proj.bias"], 1 / std::sqrt(64.0) / std::sqrt(3.0), 0.02);
+    EXPECT_EQ(found["backbone.layers.1.input_layernorm.bias"], 0);
+    return found;
+  };
+  // h = 64, L = 3, f = 96, by the formulas of the specification, section 4.
+  struct Expected {
+    const char* scheme;
+    double table, query, gate, attention_out, mlp_out;
+  };
+  for (const Expected& e : {Expected{"pythia", 0.0790569, 0.0790569, 0.0790569, 0.0833333, 0.0833333},
+                            Expected{"xavier", 0.0428746, 0.125, 0.1118034, 0.125, 0.1118034},
+                            Expected{"normal", 0.125, 0.125, 0.125, 0.125, 0.125}}) {
+    std::map<std::string, double> found = deviations(e.scheme);
+    EXPECT_NEAR(found["encoder.table.weight"], e.table, 0.02 * e.table) << e.scheme;
+    EXPECT_NEAR(found["decoder.head.weight"], e.table, 0.02 * e.table) << e.scheme;
+    EXPECT_NEAR(found["backbone.layers.2.self_attn.q_proj.weight"], e.query, 0.05 * e.query) << e.scheme;
+    EXPECT_NEAR(found["backbone.layers.2.mlp.gate_proj.weight"], e.gate, 0.05 * e.gate) << e.scheme;
+    EXPECT_NEAR(found["backbone.layers.2.self_attn.o_proj.weight"], e.attention_out, 0.05 * e.attention_out)
+        << e.scheme;
+    EXPECT_NEAR(found["backbone.layers.2.mlp.down_proj.weight"], e.mlp_out, 0.05 * e.mlp_out) << e.scheme;
+    EXPECT_EQ(found["decoder.escape.weight"], 0) << e.scheme;
+  }
+  EXPECT_THAT([&] { (void)deviations("he"); }, ::testing::ThrowsMessage<InputError>(::testing::HasSubstr("pythia")));
 }
 
 TEST_F(tfree, shows_the_hashed_ids_of_a_word) {

@@ -167,6 +167,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"patch_bfloat16", testing::kPatchModel, "bfloat16"},
                       Case{"autoencoder_float32", testing::kAutoencoder, "float32", testing::kDisturbances},
                       Case{"autoencoder_bfloat16", testing::kAutoencoder, "bfloat16", testing::kDisturbances},
+                      Case{"words_float32", testing::kWordModel, "float32"},
+                      Case{"words_bfloat16", testing::kWordModel, "bfloat16"},
                       Case{"token_float32", testing::kTokenModel, "float32"},
                       Case{"token_bfloat16", testing::kTokenModel, "bfloat16"}),
     [](const auto& info) { return info.param.name; });

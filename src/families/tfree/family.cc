@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "corpus/memory_map.h"
+#include "families/tfree/reference_weights.h"
 #include "families/tfree/tfree_decoder.h"
 #include "families/tfree/tfree_encoder.h"
 #include "model/weights.h"
@@ -51,6 +52,10 @@ ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator g
   const auto& encoder_settings = dynamic_cast<const TfreeEncoderSettings&>(*settings.encoder);
   auto& decoder_settings = dynamic_cast<TfreeDecoderSettings&>(*settings.decoder);
   encoder_settings.validate();
+  if (encoder_settings.init != "scaled" && settings.backbone.kind != "transformer") {
+    throw_input("encoder.init is \"{}\", a scheme for transformers, and backbone.kind \"{}\"; use \"scaled\"",
+                encoder_settings.init, settings.backbone.kind);
+  }
   const int64_t width = settings.backbone.width();
   auto encoder = std::make_shared<TfreeEncoder>(encoder_settings, width, generator);
   auto backbone = make_backbone(settings.backbone, generator);
@@ -60,6 +65,15 @@ ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator g
   if (!has_end) words.emplace(words.begin(), encoder_settings.end_word, 0);
   auto decoder =
       std::make_shared<TfreeDecoder>(decoder_settings, encoder->hasher(), encoder->words(), words, width, generator);
+  if (encoder_settings.init != "scaled") {
+    const ReferenceWeights scheme{.scheme = encoder_settings.init,
+                                  .gain = encoder_settings.init_gain,
+                                  .width = width,
+                                  .layers = settings.backbone.stack.layers};
+    draw_reference_weights(*encoder, scheme, generator);
+    draw_reference_weights(*backbone, scheme, generator);
+    draw_reference_weights(*decoder, scheme, generator);
+  }
   // The model folder carries the dictionary itself; its settings name that copy.
   decoder_settings.dictionary = kDictionaryFile;
   return {.encoder = encoder,

@@ -15,14 +15,18 @@ namespace verbatim {
 
 namespace {
 
-// A multi-label step teaches the calibration on this many rows of every eighth batch, with this weight: small beside
-// the loss, so that clipping the gradient's norm does not notice; the optimizer does not care.
+// With the multi-label loss the calibration is fitted on this many rows of steps 1, 2, 4, 8 and then of every eighth.
+// The first fits start from a model that changes much in between and go all the way; later ones take a share of a step,
+// which averages over the samples of the last forty steps or so.
 constexpr int64_t kCalibrationEvery = 8;
 constexpr int64_t kCalibrationRows = 256;
-constexpr double kCalibrationWeight = 0.01;
-// Four numbers that have to travel several units, while Adam moves everything by about the rate of learning a step; and
-// only every eighth step counts.
-constexpr double kCalibrationRate = 30;
+constexpr int kFirstSteps = 12;
+constexpr double kLeastFraction = 0.2;
+// The escape's vector learns by the optimizer, with this weight: small beside the loss, so that clipping the gradient's
+// norm does not notice; the optimizer does not care.
+constexpr double kEscapeWeight = 0.01;
+// Dictionaries whose words mostly have the count 1 were not counted in a text.
+constexpr double kMostSingles = 0.25;
 // Scores formed at once bound the memory; rows in few large stretches, because each one passes over the whole matrix of
 // words and over its gradient.
 constexpr int64_t kScoresAtOnce = int64_t{1} << 28;
@@ -55,12 +59,18 @@ TfreeDecoder::TfreeDecoder(const TfreeDecoderSettings& settings, std::shared_ptr
   // Multi-label logits are odds times P, and those of a trigram's ids say the same m times.
   const double temperature = by_dictionary ? 1.0 : 1 / ids;
   const double offset = by_dictionary ? 0.0 : -std::log(settings_.positive_weight);
-  calibration_3_ = at::tensor({std::log(temperature), offset, by_dictionary ? 1.0 : 0.5}, at::kDouble).to(at::kFloat);
+  calibration_4_ = at::tensor({temperature, 0.0, offset, by_dictionary ? 1.0 : 0.5}, at::kDouble).to(at::kFloat);
   escape_1D_ = at::zeros({1, width});
   escape_bias_1_ = at::full({1}, -3.0);
+  double singles = 0, total = 0;
+  for (const uint64_t count : dictionary_->counts()) {
+    singles += count == 1 ? 1 : 0;
+    total += static_cast<double>(count);
+  }
+  singles_are_new_ = singles < kMostSingles * total;
   if (!settings_.calibrate) return;
   auto calibration = register_module("calibration", std::make_shared<torch::nn::Module>("calibration"));
-  calibration->register_parameter("weight", calibration_3_);
+  calibration->register_parameter("weight", calibration_4_);
   auto escape = register_module("escape", std::make_shared<torch::nn::Module>("escape"));
   escape->register_parameter("weight", escape_1D_);
   escape->register_parameter("bias", escape_bias_1_);
@@ -79,16 +89,22 @@ bool TfreeDecoder::target_word(const PositionBatch& batch, int64_t row, std::str
   return true;
 }
 
+at::Tensor TfreeDecoder::word_scale() const {
+  const auto ids_per_trigram = static_cast<double>(hasher_->options().ids_per_trigram);
+  const at::Tensor mean_K = matrix_->id_counts().reciprocal() * ids_per_trigram;
+  return calibration_4_[0] + calibration_4_[1] * mean_K.to(calibration_4_.device());
+}
+
 at::Tensor TfreeDecoder::word_bias() const {
   const double per_trigram = 1.0 / hasher_->options().ids_per_trigram;
-  const at::TensorOptions options = calibration_3_.options();
-  return calibration_3_[1] * (matrix_->id_counts().to(options) * per_trigram) +
-         calibration_3_[2] * matrix_->log_prior().to(options);
+  const at::TensorOptions options = calibration_4_.options();
+  return calibration_4_[2] * (matrix_->id_counts().to(options) * per_trigram) +
+         calibration_4_[3] * matrix_->log_prior().to(options);
 }
 
 at::Tensor TfreeDecoder::choice_nats(const at::Tensor& h_ND, const at::Tensor& head_VD,
                                      const at::Tensor& targets_N) const {
-  const at::Tensor words_KD = matrix_->of(head_VD) * at::exp(calibration_3_[0]);
+  const at::Tensor words_KD = matrix_->of(head_VD) * word_scale().unsqueeze(1);
   const at::Tensor weight = at::cat({words_KD, escape_1D_.to(words_KD.options())});
   const at::Tensor bias = at::cat({word_bias(), escape_bias_1_}).to(words_KD.device());
   std::vector<at::Tensor> parts;
@@ -172,32 +188,84 @@ at::Tensor TfreeDecoder::training_loss(const at::Tensor& h_ND, const PositionBat
   const at::Tensor weight_N = at::from_blob(weights.data(), {rows}, at::kFloat).clone();
   at::Tensor loss_N =
       nn::multi_label_loss(h_ND, head_VD_, targets, weight_N, settings_.positive_weight) * settings_.loss_scale;
-  if (!settings_.calibrate) return loss_N;
-  // The calibration's parameters always have a gradient; it is 0 unless the batch is one that teaches them.
-  at::Tensor lesson = (calibration_3_.sum() + escape_1D_.sum() + escape_bias_1_.sum()) * 0;
-  // Which batches those are must depend on nothing but the batch, so that a resumed run does the same.
-  if (static_cast<int64_t>(batch.ids.size()) % kCalibrationEvery == 0) {
-    std::vector<int64_t> sample, indexes;
-    const int64_t step = std::max<int64_t>(1, rows / kCalibrationRows);
-    std::string word;
-    for (int64_t row = 0; row < rows; row += step) {
-      if (!target_word(batch, row, word)) continue;
-      const int64_t index = dictionary_->find(word);
-      sample.push_back(row);
-      indexes.push_back(index >= 0 ? index : static_cast<int64_t>(dictionary_->size()));
-    }
-    if (!sample.empty()) {
-      const at::Tensor h = h_ND.detach().index_select(0, at::tensor(sample, at::kLong).to(h_ND.device()));
-      lesson = lesson + choice_nats(h, head_VD_.detach(), at::tensor(indexes, at::kLong).to(h.device())).mean() *
-                            kCalibrationWeight;
-    }
+  if (!lesson_due_) return loss_N;
+  lesson_due_ = false;
+  const at::Tensor lesson = fit_calibration_on(h_ND.detach(), batch);
+  return lesson.defined() ? loss_N + lesson.to(loss_N.scalar_type()) : loss_N;
+}
+
+void TfreeDecoder::begin_step(int64_t step) {
+  step_ = step;
+  const bool is_power_of_two = (step & (step - 1)) == 0;
+  lesson_due_ = settings_.calibrate && !trains_on_likelihood() &&
+                (step < kCalibrationEvery ? is_power_of_two : step % kCalibrationEvery == 0);
+}
+
+at::Tensor TfreeDecoder::fit_calibration_on(const at::Tensor& h_ND, const PositionBatch& batch) {
+  const auto escape = static_cast<int64_t>(dictionary_->size());
+  std::vector<int64_t> candidates, rows, targets;
+  for (int64_t row = 0; row < batch.rows(); ++row) {
+    if (batch.targets[static_cast<size_t>(row)] != -1) candidates.push_back(row);
   }
-  return loss_N + lesson.to(loss_N.scalar_type());
+  if (candidates.empty()) return {};
+  const auto count = static_cast<int64_t>(candidates.size());
+  const int64_t taken = std::min(count, kCalibrationRows);
+  std::string word;
+  for (int64_t i = 0; i < taken; ++i) {
+    const int64_t row = candidates[static_cast<size_t>(i * count / taken)];
+    (void)target_word(batch, row, word);
+    const int64_t index = dictionary_->find(word);
+    // A word that the text holds once was new when it came: that is how often new words come (Good and Turing), and
+    // the dictionary, counted in the very text that is learnt, would hide it.
+    const bool is_new = index < 0 || (singles_are_new_ && dictionary_->count(static_cast<size_t>(index)) == 1);
+    rows.push_back(row);
+    targets.push_back(is_new ? escape : index);
+  }
+  CalibrationSample sample;
+  at::Tensor h_RD;
+  {
+    const torch::NoGradGuard no_grad;
+    const at::Device device = h_ND.device();
+    const double per_trigram = 1.0 / hasher_->options().ids_per_trigram;
+    h_RD = h_ND.index_select(0, at::tensor(rows, at::kLong).to(device)).to(at::kFloat);
+    sample = {.sums_RK = nn::linear(h_RD, matrix_->of(head_VD_)),
+              .escape_R = h_RD.matmul(escape_1D_[0].to(device)),
+              .targets_R = at::tensor(targets, at::kLong).to(device),
+              .trigrams_K = matrix_->id_counts().to(device) * per_trigram,
+              .log_prior_K = matrix_->log_prior().to(device)};
+    const bool is_early = step_ <= kCalibrationEvery;
+    const double fraction = is_early ? 1.0 : static_cast<double>(kCalibrationEvery) / static_cast<double>(step_);
+    const CalibrationFit fit = fit_calibration(
+        sample, calibration(), {.steps = is_early ? kFirstSteps : 1, .fraction = std::max(fraction, kLeastFraction)});
+    set_calibration(fit.calibration);
+    if (!fit.escape_probability_R.defined()) return {};
+    // What the nats' gradient of u is, without a pass backwards through the scores.
+    const at::Tensor excess_R = fit.escape_probability_R - sample.targets_R.eq(escape).to(at::kFloat);
+    h_RD = h_RD.t().matmul(excess_R) / static_cast<double>(taken);
+  }
+  return (escape_1D_[0] * h_RD).sum() * kEscapeWeight;
+}
+
+WordCalibration TfreeDecoder::calibration() const {
+  const at::Tensor values = calibration_4_.detach().to(at::kCPU).to(at::kDouble);
+  const double* value = values.data_ptr<double>();
+  return {.whole = value[0],
+          .mean = value[1],
+          .delta = value[2],
+          .beta = value[3],
+          .escape_bias = escape_bias_1_.detach().item<double>()};
+}
+
+void TfreeDecoder::set_calibration(const WordCalibration& calibration) {
+  const torch::NoGradGuard no_grad;
+  calibration_4_.copy_(
+      at::tensor({calibration.whole, calibration.mean, calibration.delta, calibration.beta}, at::kDouble));
+  escape_bias_1_.fill_(calibration.escape_bias);
 }
 
 double TfreeDecoder::learning_rate_factor(std::string_view parameter) const {
   const bool is_calibration = parameter == "calibration.weight" || parameter == "escape.bias";
-  return is_calibration && !trains_on_likelihood() ? kCalibrationRate : 1;
+  return is_calibration && !trains_on_likelihood() ? 0 : 1;
 }
 
 std::vector<float> TfreeDecoder::scores(std::span<const float> h_D) {
@@ -220,11 +288,15 @@ std::vector<std::string> TfreeDecoder::switched_on_since(const Settings& former)
 }
 
 void TfreeDecoder::calibrate(std::span<float> sums) const {
-  torch::NoGradGuard no_grad;
-  const float temperature = std::exp(calibration_3_.data_ptr<float>()[0]);
-  const at::Tensor bias_K = word_bias();
-  const float* bias = bias_K.data_ptr<float>();
-  for (size_t k = 0; k < sums.size(); ++k) sums[k] = temperature * sums[k] + bias[k];
+  const WordCalibration c = calibration();
+  const auto per_trigram = static_cast<float>(hasher_->options().ids_per_trigram);
+  const auto whole = static_cast<float>(c.whole), mean = static_cast<float>(c.mean) * per_trigram;
+  const auto delta = static_cast<float>(c.delta) / per_trigram, beta = static_cast<float>(c.beta);
+  const float* ids = matrix_->id_counts().data_ptr<float>();
+  const float* log_prior = matrix_->log_prior().data_ptr<float>();
+  for (size_t k = 0; k < sums.size(); ++k) {
+    sums[k] = (whole + mean / ids[k]) * sums[k] + delta * ids[k] + beta * log_prior[k];
+  }
 }
 
 float TfreeDecoder::escape_score(std::span<const float> h_D) const {
@@ -250,9 +322,10 @@ float TfreeDecoder::score_of_other_word(std::string_view word, std::span<const f
   rows.ids.erase(std::unique(rows.ids.begin(), rows.ids.end()), rows.ids.end());
   float sum = 0;
   for (const int32_t id : rows.ids) sum += logits_V[static_cast<size_t>(id)];
-  const float* calibration = calibration_3_.data_ptr<float>();
-  const auto ids = static_cast<float>(rows.ids.size()) / static_cast<float>(hasher_->options().ids_per_trigram);
-  return std::exp(calibration[0]) * sum + calibration[1] * ids + calibration[2] * matrix_->log_prior_of_one();
+  const WordCalibration c = calibration();
+  const double trigrams = static_cast<double>(rows.ids.size()) / hasher_->options().ids_per_trigram;
+  return static_cast<float>((c.whole + c.mean / trigrams) * sum + c.delta * trigrams +
+                            c.beta * matrix_->log_prior_of_one());
 }
 
 std::string TfreeDecoder::compose(std::span<const float> logits_V, Chooser& chooser) const {

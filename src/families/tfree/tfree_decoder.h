@@ -4,6 +4,7 @@
 
 #include "families/tfree/tfree_segmenter.h"
 #include "families/tfree/tfree_settings.h"
+#include "families/tfree/word_calibration.h"
 #include "families/tfree/word_matrix.h"
 #include "model/decoder.h"
 #include "nn/kernels/multi_label.h"
@@ -18,10 +19,10 @@ namespace verbatim {
 // that can be exchanged without training.
 //
 // Likelihood `dictionary`: the next word is drawn from the dictionary's K words and one escape,
-//   p(k) = softmax over K + 1 of { tau sum_{v in Y_k} z_v + delta |Y_k| / m + beta log prior_k ; u h + c },
+//   p(k) = softmax over K + 1 of the scores of WordCalibration,
 // and behind the escape a word outside the dictionary is spelled byte by byte (WordByteModel), moved by the same
-// logits. tau, delta, beta, u, c are learnt beside the model ("calibration"): with the multi-label loss from a few rows
-// now and then that only they get a gradient from, with the dictionary loss together with the rest.
+// logits. The calibration is learnt beside the model: with the multi-label loss it is fitted to a few rows now and
+// then, which change nothing else, with the dictionary loss it is trained together with the rest.
 class TfreeDecoder final : public TextDecoder {
  public:
   // `hasher` and `segmenter` are the encoder's; `words` the dictionary's, in order. Takes part in `generator`'s
@@ -32,6 +33,7 @@ class TfreeDecoder final : public TextDecoder {
   [[nodiscard]] Likelihood likelihood() const override { return Likelihood::kDictionary; }
   [[nodiscard]] at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch) override;
   [[nodiscard]] at::Tensor training_loss(const at::Tensor& h_ND, const PositionBatch& batch) override;
+  void begin_step(int64_t step) override;
   [[nodiscard]] double learning_rate_factor(std::string_view parameter) const override;
   [[nodiscard]] bool trains_on_likelihood() const override { return settings_.loss == "dictionary"; }
   [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
@@ -42,6 +44,7 @@ class TfreeDecoder final : public TextDecoder {
   [[nodiscard]] std::vector<std::string> switched_on_since(const Settings& former) const override;
 
   [[nodiscard]] const Dictionary& dictionary() const { return *dictionary_; }
+  [[nodiscard]] WordCalibration calibration() const;
   // Natural logarithms of p(k) for the dictionary's words, and of the escape, the last of [K + 1].
   [[nodiscard]] std::vector<float> log_probabilities(std::span<const float> h_D);
   // Natural logarithm of the probability of the bytes of a word behind the escape, its end included.
@@ -58,7 +61,12 @@ class TfreeDecoder final : public TextDecoder {
   // Nats of the choice among the dictionary and the escape for the rows given; targets [N] in [0, K], or -1.
   [[nodiscard]] at::Tensor choice_nats(const at::Tensor& h_ND, const at::Tensor& head_VD,
                                        const at::Tensor& targets_N) const;
-  // [K] what is added to the words' scores.
+  // Fits the calibration to rows of a batch; returns what to add to a row's loss so that the escape's vector learns,
+  // undefined when there is nothing.
+  [[nodiscard]] at::Tensor fit_calibration_on(const at::Tensor& h_ND, const PositionBatch& batch);
+  void set_calibration(const WordCalibration& calibration);
+  // [K] what the words' sums of logits are multiplied with, and what is added then.
+  [[nodiscard]] at::Tensor word_scale() const;
   [[nodiscard]] at::Tensor word_bias() const;
   // Turns sums of logits of all words into the scores of choice_nats.
   void calibrate(std::span<float> sums) const;
@@ -77,9 +85,13 @@ class TfreeDecoder final : public TextDecoder {
   std::unique_ptr<WordByteModel> byte_model_;
   std::unique_ptr<WordMatrix> matrix_;
   at::Tensor head_VD_;
-  at::Tensor calibration_3_;  // log tau, delta, beta
+  at::Tensor calibration_4_;  // whole, mean, delta, beta
   at::Tensor escape_1D_;      // u
-  at::Tensor escape_bias_1_;  // c
+  at::Tensor escape_bias_1_;  // its constant
+  bool singles_are_new_ = false;
+  // Of the training step that has begun.
+  int64_t step_ = 0;
+  bool lesson_due_ = false;
 };
 
 }  // namespace verbatim

@@ -28,6 +28,18 @@ void TfreeEncoderSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("aggregation", aggregation,
                   {.help = "how the rows of a trigram's ids are put together", .choices = {"sum", "mean"}});
   visitor.setting("normalize", normalize, {.help = "divide a word's vector by its number of trigrams"});
+  visitor.setting("init", init,
+                  {.help = "how the weights of a new model are drawn, in all its parts: scaled, so that sums of many "
+                           "rows begin as large as one vector, or a scheme of the reference",
+                   .choices = {"scaled", "pythia", "xavier", "normal"}});
+  if (init == "normal") {
+    visitor.setting("init_gain", init_gain,
+                    {.help = "times width^-1/2: deviation of all weights", .minimum = 0, .maximum = 1e6});
+  }
+  visitor.setting("trained_words", trained_words,
+                  {.help = "words seen at once in training, told to other programs by export; 0: not known",
+                   .minimum = 0,
+                   .maximum = 1 << 30});
   visitor.setting("start_word", start_word, {.help = "word read before a document; empty: none"});
   visitor.setting("end_word", end_word, {.help = "word predicted behind a document"});
 }

@@ -27,6 +27,9 @@ struct TfreeEncoderSettings : Settings {
   std::vector<std::string> special_words;
   std::string aggregation = "sum";
   bool normalize = false;
+  std::string init = "scaled";
+  double init_gain = 1;  // of init "normal"
+  int64_t trained_words = 0;
   std::string start_word = kEndOfText;
   std::string end_word = kEndOfText;
 
