@@ -20,7 +20,7 @@ namespace {
 // which averages over the samples of the last forty steps or so.
 constexpr int64_t kCalibrationEvery = 8;
 constexpr int64_t kCalibrationRows = 256;
-constexpr int kFirstSteps = 12;
+constexpr int kFirstSteps = 20;
 constexpr double kLeastFraction = 0.2;
 // The escape's vector learns by the optimizer, with this weight: small beside the loss, so that clipping the gradient's
 // norm does not notice; the optimizer does not care.
