@@ -97,7 +97,7 @@ TEST(word_calibration, ends_at_the_minimum_from_wherever_it_starts) {
   for (const WordCalibration& start :
        {WordCalibration{.whole = -0.3, .delta = -5, .beta = 3, .escape_bias = 6},
         WordCalibration{.whole = 2, .mean = 2, .delta = 4, .beta = -1, .escape_bias = -12}}) {
-    const CalibrationFit far = fit_calibration(sample, start, {.steps = 40});
+    const CalibrationFit far = fit_calibration(sample, start, {.steps = 100});
     EXPECT_NEAR(mean_nats(sample, far.calibration), lowest, 1e-4);
   }
 }

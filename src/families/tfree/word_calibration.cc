@@ -18,7 +18,11 @@ constexpr double kLargestEscapeStep = 2;
 // Steps that promise to gain less are the last ones, or need no check (nats).
 constexpr double kSmallGain = 1e-4;
 constexpr double kSafeGain = 0.02;
-constexpr int kHalvings = 8;
+// Damping of the steps, as a share of the features' mean squares: the least, and how far it grows when a step does not
+// lower the nats.
+constexpr double kLeastDamping = 1e-7;
+constexpr double kMostDamping = 1e4;
+constexpr double kDampingFactor = 10;
 
 at::Tensor numbers_of(const WordCalibration& calibration) {
   return at::tensor({calibration.whole, calibration.mean, calibration.delta, calibration.beta, calibration.escape_bias},
@@ -35,6 +39,7 @@ struct Value {
   double nats = 0;
   at::Tensor gradient;  // [5] float64
   at::Tensor hessian;   // [5, 5] float64
+  at::Tensor squares;   // [5] mean squares of the features, as expected plus as they came
   at::Tensor escape_probability_R;
 };
 
@@ -61,6 +66,7 @@ class Objective {
     Value value{.nats = 0,
                 .gradient = at::zeros({kNumbers}, at::kDouble),
                 .hessian = at::zeros({kNumbers, kNumbers}, at::kDouble),
+                .squares = at::zeros({kNumbers}, at::kDouble),
                 .escape_probability_R = {}};
     for (int64_t begin = 0; begin < rows; begin += rows_at_once) {
       const int64_t end = std::min(rows, begin + rows_at_once);
@@ -114,12 +120,15 @@ class Objective {
       put(2, 3, bias_R5.select(1, 3));
       put(3, 3, bias_R5.select(1, 4));
       put(4, 4, escape_p_R);
+      // Of the targets, too: those of what is certain not to come would vanish.
+      value.squares += products.diagonal() + target_R5.square().sum(0);
       value.hessian += products - mean_R5.t().matmul(mean_R5);
     }
     const double share = 1 / static_cast<double>(rows);
     value.nats *= share;
     value.gradient *= share;
     value.hessian *= share;
+    value.squares *= share;
     value.escape_probability_R = at::cat(escape_probabilities);
     return value;
   }
@@ -129,14 +138,10 @@ class Objective {
   at::Tensor mean_K_, bias_features_K5_, sum_features_K5_, square_features_K3_;
 };
 
-// The Newton step, damped just enough where a sample says nothing about a number.
-at::Tensor newton_step(const Value& value) {
-  const at::Tensor diagonal = value.hessian.diagonal();
-  const at::Tensor damped = value.hessian + at::diag(diagonal * 1e-5 + 1e-9);
-  at::Tensor step = -at::linalg_solve(damped, value.gradient);
-  const double escape = step[kNumbers - 1].item<double>();
-  step[kNumbers - 1] = std::clamp(escape, -kLargestEscapeStep, kLargestEscapeStep);
-  return step;
+// The Newton step. Where all is decided, the second derivatives vanish and the step would go anywhere; damping by the
+// features' squares, which do not vanish, turns and shortens it (Levenberg and Marquardt).
+at::Tensor newton_step(const Value& value, double damping) {
+  return -at::linalg_solve(value.hessian + at::diag(value.squares * damping + 1e-12), value.gradient);
 }
 
 }  // namespace
@@ -146,6 +151,7 @@ CalibrationFit fit_calibration(const CalibrationSample& sample, const WordCalibr
   const at::NoGradGuard no_grad;
   const Objective objective(sample);
   at::Tensor numbers = numbers_of(start);
+  double damping = kLeastDamping;
   CalibrationFit fit{.calibration = start, .nats = 0, .escape_probability_R = {}};
   for (int i = 0; i < options.steps; ++i) {
     const Value value = objective.at(numbers, /*derivatives=*/true);
@@ -153,16 +159,26 @@ CalibrationFit fit_calibration(const CalibrationSample& sample, const WordCalibr
     if (i == 0) fit.escape_probability_R = value.escape_probability_R;
     // A sample of a model that has gone astray teaches nothing.
     if (!std::isfinite(value.nats) || !value.hessian.isfinite().all().item<bool>()) break;
-    const at::Tensor step = newton_step(value);
-    const double gain = -value.gradient.dot(step).item<double>() / 2;
-    if (!std::isfinite(gain)) break;
-    double fraction = options.fraction;
-    for (int halving = 0; halving < kHalvings && gain * fraction >= kSafeGain; ++halving) {
-      if (objective.at(numbers + fraction * step, /*derivatives=*/false).nats <= value.nats) break;
-      fraction /= 2;
+    double gain = 0;
+    at::Tensor next;
+    // Where one step needed damping, the next one needs some, too.
+    damping = std::max(kLeastDamping, damping / (kDampingFactor * kDampingFactor));
+    for (; damping <= kMostDamping; damping *= kDampingFactor) {
+      at::Tensor step = newton_step(value, damping);
+      gain = -value.gradient.dot(step).item<double>() / 2;
+      double& escape = step.data_ptr<double>()[kNumbers - 1];
+      const bool is_cut = std::abs(escape) > kLargestEscapeStep;
+      escape = std::clamp(escape, -kLargestEscapeStep, kLargestEscapeStep);
+      const at::Tensor candidate = numbers + options.fraction * step;
+      if (!candidate.isfinite().all().item<bool>()) continue;
+      const bool is_safe = gain < kSafeGain && !is_cut;
+      if (!is_safe && !(objective.at(candidate, /*derivatives=*/false).nats <= value.nats)) continue;
+      next = candidate;
+      break;
     }
-    numbers = numbers + fraction * step;
-    if (gain < kSmallGain) break;
+    if (!next.defined()) break;
+    numbers = next;
+    if (gain < kSmallGain && damping == kLeastDamping) break;
   }
   fit.calibration = calibration_of(numbers);
   return fit;

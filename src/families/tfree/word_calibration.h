@@ -39,7 +39,7 @@ struct CalibrationFitOptions {
 };
 
 // Lowers the mean nats of the sample's targets by Newton steps. The nats are convex in the five numbers,
-// so that a few steps reach the minimum from anywhere; a step that does not lower them is halved. The same input gives
+// so that a few steps reach the minimum from anywhere; a step that does not lower them is damped. The same input gives
 // the same bits.
 [[nodiscard]] CalibrationFit fit_calibration(const CalibrationSample& sample, const WordCalibration& start,
                                              const CalibrationFitOptions& options);
