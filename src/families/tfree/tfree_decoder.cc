@@ -136,12 +136,11 @@ at::Tensor TfreeDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch
   }
   at::Tensor choice_N = choice_nats(h_ND, head_VD_, targets_N.to(h_ND.device()));
   if (escaped.empty()) return choice_N;
-  torch::NoGradGuard no_grad;
   at::Tensor spelling_N = at::zeros({rows}, at::kFloat);
-  const at::Tensor head = head_VD_.to(at::kCPU).to(at::kFloat).contiguous();
+  const at::Tensor head = head_VD_.detach().to(at::kCPU).to(at::kFloat).contiguous();
   std::vector<float> logits(static_cast<size_t>(head.size(0)));
   for (const auto& [row, text] : escaped) {
-    const at::Tensor h_D = h_ND[row].to(at::kCPU).to(at::kFloat).contiguous();
+    const at::Tensor h_D = h_ND.detach()[row].to(at::kCPU).to(at::kFloat).contiguous();
     nn::multiply_rows(h_D.data_ptr<float>(), head.data_ptr<float>(), logits.data(), 1, head.size(1), head.size(0));
     spelling_N.data_ptr<float>()[row] = static_cast<float>(-spelling_log_probability(text, logits));
   }
