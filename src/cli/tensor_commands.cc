@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/tensor_library.h"
+#include "nn/tensor_memory.h"
 
 namespace verbatim {
 
@@ -46,6 +47,7 @@ int print_version() {
 }
 
 void set_up_tensors(const CommonOptions& common) {
+  nn::set_up_tensor_memory();
   // LibTorch alone counts two hardware threads of a core as one; its kernels and ours gain from both.
   at::set_num_threads(common.num_threads > 0 ? static_cast<int>(common.num_threads) : cpu_count());
   if (find_blas().is_reference) spdlog::warn("{}", kSlowBlas);

@@ -12,6 +12,8 @@ int run_tensor_command(std::string_view name, const std::vector<std::string>& ar
   // Threads that wait for each other must not spin: on a busy machine that costs most of the speed. Read by OpenMP when
   // LibTorch is loaded; what the user has set stays.
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  // Read by LibTorch 2 when it is loaded: see nn/tensor_memory.h.
+  setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
   // The program's RUNPATH finds it beside the program or in the library folder of the same installation.
   void* library = dlopen("libverbatim_tensor.so", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

@@ -22,6 +22,9 @@ constexpr int64_t kEdge = kUnitEdge;        // rows or columns of a double tile,
 constexpr int64_t kDouble = kEdge * kEdge;  // its values
 constexpr int64_t kHalf = kDouble / 2;      // values of one tile
 constexpr int64_t kRowsPerTask = 128;       // of x: its part of x stays in the cache while the weight streams by
+constexpr int64_t kMostStepsAtOnce = 32;    // of the depth; a longer one is taken
+constexpr int64_t kStepsPerPiece = 16;      //   in pieces of this size,
+constexpr int64_t kColumnsPerPiece = 512;   //   for this many columns, whose sums are kept in between
 constexpr int64_t kLeftPerTask = 256;       // weight gradient: rows and columns of the result per task,
 constexpr int64_t kRightPerTask = 512;      //   together with the packed operands within the second level cache
 constexpr int64_t kDepthPerChunk = 256;     // rows of both operands that are packed at a time
@@ -111,14 +114,14 @@ void pack_weight(const T* weight, int64_t outputs, int64_t width, uint16_t* pack
   });
 }
 
-// Left operand: up to 32 rows as they are.
-void pack_rows(const uint16_t* rows, int64_t count, int64_t width, uint16_t* packed) {
+// Left operand: up to 32 rows as they are, `width` values of each; rows lie `stride` values apart.
+void pack_rows(const uint16_t* rows, int64_t count, int64_t stride, int64_t width, uint16_t* packed) {
   for (int64_t step = 0; step < steps_of(width); ++step) {
     const int64_t columns = std::min(kEdge, width - step * kEdge);
     const __mmask32 mask = static_cast<__mmask32>(columns == kEdge ? ~0U : (1U << columns) - 1);
     for (int64_t r = 0; r < kEdge; ++r) {
       const __m512i values =
-          r < count ? _mm512_maskz_loadu_epi16(mask, rows + r * width + step * kEdge) : _mm512_setzero_si512();
+          r < count ? _mm512_maskz_loadu_epi16(mask, rows + r * stride + step * kEdge) : _mm512_setzero_si512();
       _mm512_store_si512(packed + step * kDouble + r * kEdge, values);
     }
   }
@@ -185,34 +188,61 @@ at::Tensor multiply_rows(const at::Tensor& x, const at::Tensor& packed, int64_t 
   const uint16_t* right = bits_of(packed);
   const float* offsets = bias.defined() ? bias.data_ptr<float>() : nullptr;
   uint16_t* to = bits_of(out);
+  // A long depth (the gradient behind a large vocabulary) in pieces: otherwise both operands would come from memory
+  // again for every block of results. Sums that are kept in between are the same sums.
+  const bool is_deep = steps > kMostStepsAtOnce;
+  const int64_t steps_at_once = is_deep ? kStepsPerPiece : steps;
+  const int64_t columns_at_once = is_deep ? kColumnsPerPiece : columns;
   // Rows that lie a multiple of 2 kB apart would fight for the same few places of the first level cache.
-  const bool can_read_in_place = depth % kEdge == 0 && depth % 1024 != 0;
+  const bool can_read_in_place = !is_deep && depth % kEdge == 0 && depth % 1024 != 0;
+  constexpr int64_t kRowBlocks = kRowsPerTask / kEdge;
 
   for_rows(
       (num_rows + kRowsPerTask - 1) / kRowsPerTask, kRowsPerTask * (depth + columns), [&](int64_t first, int64_t last) {
         [[maybe_unused]] const typename Unit::Session session;
-        alignas(64) float c[kDouble];
-        const at::Tensor copies = new_buffer(kRowsPerTask / kEdge * steps * kDouble, at::kBFloat16);
+        alignas(64) float block_sums[kDouble];
+        const at::Tensor copies = new_buffer(kRowBlocks * steps_at_once * kDouble, at::kBFloat16);
+        const at::Tensor kept =
+            new_buffer(is_deep ? kRowBlocks * steps_of(std::min(columns, columns_at_once)) * kDouble : 0, at::kFloat);
+        UnitLeft lefts[kRowBlocks];
+        // The results of rows [begin, end) and columns [left_column, right_column), the depth from step `step` on.
+        const auto multiply_piece = [&](int64_t begin, int64_t end, int64_t left_column, int64_t right_column,
+                                        int64_t step) {
+          const int64_t piece = std::min(steps_at_once, steps - step);
+          for (int64_t column = left_column; column < right_column; column += kEdge) {
+            const UnitRight panel = packed_right(right + (column / kEdge * steps + step) * kDouble);
+            for (int64_t m = begin; m < end; m += kEdge) {
+              const int64_t block = (column - left_column) / kEdge * kRowBlocks + (m - begin) / kEdge;
+              float* c = is_deep ? kept.data_ptr<float>() + block * kDouble : block_sums;
+              if (step == 0) {
+                Unit::template multiply<false>(lefts[(m - begin) / kEdge], panel, piece, c, kEdge);
+              } else {
+                Unit::template multiply<true>(lefts[(m - begin) / kEdge], panel, piece, c, kEdge);
+              }
+              if (step + piece < steps) continue;
+              write_block(c, std::min(kEdge, end - m), std::min(kEdge, columns - column),
+                          offsets != nullptr ? offsets + column : nullptr, to + m * columns + column, columns);
+            }
+          }
+        };
         for (int64_t task = first; task < last; ++task) {
           const int64_t begin = task * kRowsPerTask;
           const int64_t end = std::min(num_rows, begin + kRowsPerTask);
-          UnitLeft lefts[kRowsPerTask / kEdge];
-          for (int64_t m = begin; m < end; m += kEdge) {
-            UnitLeft& left = lefts[(m - begin) / kEdge];
-            if (can_read_in_place && m + kEdge <= end) {
-              left = {.data = from + m * depth, .stride = depth, .half = 16 * depth, .step = kEdge};
-            } else {
-              uint16_t* copy = bits_of(copies) + (m - begin) / kEdge * steps * kDouble;
-              pack_rows(from + m * depth, std::min(kEdge, end - m), depth, copy);
-              left = packed_left(copy);
-            }
-          }
-          for (int64_t column = 0; column < columns; column += kEdge) {
-            for (int64_t m = begin; m < end; m += kEdge) {
-              Unit::template multiply<false>(lefts[(m - begin) / kEdge],
-                                             packed_right(right + column / kEdge * steps * kDouble), steps, c, kEdge);
-              write_block(c, std::min(kEdge, end - m), std::min(kEdge, columns - column),
-                          offsets != nullptr ? offsets + column : nullptr, to + m * columns + column, columns);
+          for (int64_t column = 0; column < columns; column += columns_at_once) {
+            for (int64_t step = 0; step < steps; step += steps_at_once) {
+              for (int64_t m = begin; m < end; m += kEdge) {
+                UnitLeft& left = lefts[(m - begin) / kEdge];
+                if (can_read_in_place && m + kEdge <= end) {
+                  left = {.data = from + m * depth, .stride = depth, .half = 16 * depth, .step = kEdge};
+                } else {
+                  uint16_t* copy = bits_of(copies) + (m - begin) / kEdge * steps_at_once * kDouble;
+                  const int64_t at = step * kEdge;
+                  pack_rows(from + m * depth + at, std::min(kEdge, end - m), depth,
+                            std::min(depth - at, steps_at_once * kEdge), copy);
+                  left = packed_left(copy);
+                }
+              }
+              multiply_piece(begin, end, column, std::min(columns, column + columns_at_once), step);
             }
           }
         }

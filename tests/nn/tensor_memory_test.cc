@@ -1,0 +1,50 @@
+#include "nn/tensor_memory.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+#include <torch/version.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace verbatim::nn {
+namespace {
+
+// The flags of the mapping that holds `address`, as the system lists them: "hg" says that huge pages are wished for.
+std::string flags_of_mapping(uintptr_t address) {
+  std::ifstream mappings("/proc/self/smaps");
+  std::string line;
+  bool inside = false;
+  while (std::getline(mappings, line)) {
+    uintptr_t begin = 0, end = 0;
+    char dash = 0;
+    std::istringstream words(line);
+    if (words >> std::hex >> begin >> dash >> end && dash == '-') inside = begin <= address && address < end;
+    if (inside && line.rfind("VmFlags:", 0) == 0) return line + " ";
+  }
+  return "";
+}
+
+TEST(tensor_memory, large_tensors_ask_for_huge_pages) {
+#if TORCH_VERSION_MAJOR >= 2
+  GTEST_SKIP() << "LibTorch 2 does this by itself";
+#endif
+  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) GTEST_SKIP() << "a system without huge pages";
+  set_up_tensor_memory();
+  const at::Tensor large = at::full({3 << 20}, 7, at::kFloat);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(large.data_ptr()) % (2 << 20), 0U);
+  EXPECT_NE(flags_of_mapping(reinterpret_cast<uintptr_t>(large.data_ptr())).find(" hg "), std::string::npos);
+  EXPECT_EQ(large.sum(at::kDouble).item<double>(), 7.0 * (3 << 20));
+  // Grown, shrunk, shared and given back like any other.
+  at::Tensor grown = at::empty({10});
+  grown.resize_({1 << 20}).fill_(2);
+  EXPECT_EQ(grown.narrow(0, 10, 5).sum().item<float>(), 10);
+  EXPECT_EQ(at::empty({0}).numel(), 0);
+  EXPECT_ANY_THROW((void)at::empty({int64_t{1} << 60}, at::kByte));
+}
+
+}  // namespace
+}  // namespace verbatim::nn
