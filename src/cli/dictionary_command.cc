@@ -95,19 +95,25 @@ std::vector<size_t> entry_lines(const std::string& file) {
   return lines;
 }
 
-// Throws InputError that names the line of the first entry that is not exactly one word.
-void require_single_words(const WordCounts& words, const std::string& file, bool has_lines,
-                          const WordSplitter& splitter) {
+// Entries that are not exactly one word: the first is an InputError that names its line, or, when they may be left out,
+// the first few are warned about.
+void check_single_words(const WordCounts& words, const std::string& file, bool has_lines, const WordSplitter& splitter,
+                        bool may_be_left_out) {
+  constexpr int kMostWarnings = 5;
   Words scratch;
-  for (size_t i = 0; i < words.size(); ++i) {
+  std::vector<size_t> lines;
+  int found = 0;
+  for (size_t i = 0; i < words.size() && found < kMostWarnings; ++i) {
     if (is_special_word(words[i].first) || !single_word(words[i].first, splitter, scratch).empty()) continue;
+    if (found++ == 0 && has_lines) lines = entry_lines(file);
     scratch.clear();
     splitter.split(words[i].first, scratch);
-    const std::vector<size_t> lines = has_lines ? entry_lines(file) : std::vector<size_t>{};
     const std::string where =
         i < lines.size() ? fmt::format("{}:{}", file, lines[i]) : fmt::format("{}: entry {}", file, i);
-    throw_input("{}: {} is {} words, expected exactly one; correct it, or leave such entries out with --lenient", where,
-                quote_bytes(words[i].first, 60), scratch.list.size());
+    const std::string what = fmt::format("{}: {} is {} words, expected exactly one", where,
+                                         quote_bytes(words[i].first, 60), scratch.list.size());
+    if (!may_be_left_out) throw_input("{}; correct it, or leave such entries out with --lenient", what);
+    spdlog::warn("{}", what);
   }
 }
 
@@ -122,7 +128,7 @@ std::vector<WordCounts> read_counters(const DictionaryFlags& flags, const WordSp
     } else {
       counters.push_back(flags.from == "list" ? read_word_list(input) : Dictionary::load_words(input));
     }
-    if (!flags.lenient) require_single_words(counters.back(), input, !pickled, splitter);
+    check_single_words(counters.back(), input, !pickled, splitter, flags.lenient);
   }
   return counters;
 }

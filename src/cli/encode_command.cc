@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -22,6 +24,18 @@ namespace verbatim {
 namespace {
 
 constexpr double kBitsPerNat = 1.4426950408889634;
+
+// Where a page is asked for, TEXT may be the name of a file: nobody looks at a page about a file's name.
+void take_file(EncodeFlags& flags) {
+  std::error_code error;
+  if (!flags.file.empty() || flags.text == "-" || !std::filesystem::is_regular_file(flags.text, error)) return;
+  if (flags.html.empty()) {
+    spdlog::warn("shown is the text {}; --file {} shows what the file of that name holds", quote_bytes(flags.text, 60),
+                 flags.text);
+    return;
+  }
+  flags.file = std::exchange(flags.text, "-");
+}
 
 std::string text_argument(const EncodeFlags& flags) {
   if (!flags.file.empty()) return read_file(flags.file);
@@ -126,12 +140,13 @@ void write_text(const std::vector<TextPart>& parts, const std::vector<std::vecto
   output.text("\n");
 }
 
-int run_encode(const EncodeFlags& flags, CommandContext& context) {
+int run_encode(EncodeFlags flags, CommandContext& context) {
   if (flags.level.has_value() && flags.bytes) throw UsageError("--level and --bytes exclude each other");
   if (!flags.file.empty() && flags.text != "-") throw UsageError("TEXT and --file exclude each other");
   if (!flags.html.empty() && (flags.level.has_value() || flags.bytes || flags.table)) {
     throw UsageError("a page shows everything: leave out --level, --bytes and --table");
   }
+  take_file(flags);
   const std::string document = text_argument(flags);
   if (!flags.html.empty()) check_page_size(document.size(), flags.file.empty() ? "the text" : flags.file.string());
   const ModelArgument argument = open_model_or_config(flags.model);

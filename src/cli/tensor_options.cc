@@ -18,15 +18,18 @@ CommandDefinition define_train(RunWith<TrainFlags> run, std::function<std::strin
   CommandDefinition command{
       .name = "train",
       .summary = "trains a model on prepared text; the same command resumes",
-      .usage = "CONFIG.toml --data DIR --out RUN [--section.key=value]...",
+      .usage = "CONFIG.toml|MODEL --data DIR --out RUN [--section.key=value]...",
       .examples = {
           {"verbatim train configs/debug/patch-space.toml --data data --out runs/first", "seconds, to see it work"},
           {"verbatim train configs/patch-space-small.toml --data data --out runs/space --train.max_seconds=600",
            "ten minutes"},
           {"verbatim train configs/patch-space-small.toml --data data --out runs/space --dry-run",
            "settings, parameters and memory only"}}};
-  command.options.positional("CONFIG.toml", flags->config,
-                             {.help = "settings of the run", .completes = Completes::kFile, .required = true});
+  command.options.positional(
+      "CONFIG.toml", flags->config,
+      {.help = "settings of the run; or a model to go on with: its settings, and its weights (train.from)",
+       .completes = Completes::kFile,
+       .required = true});
   command.options.option("--data", flags->data,
                          {.help = "folder made by `verbatim prepare`",
                           .placeholder = "DIR",
@@ -188,7 +191,7 @@ CommandDefinition define_encode(RunWith<EncodeFlags> run) {
   options.positional(
       "MODEL", flags->model,
       {.help = "model folder, run folder or settings file", .completes = Completes::kFile, .required = true});
-  options.positional("TEXT", flags->text, {.help = "the text; - reads stdin"});
+  options.positional("TEXT", flags->text, {.help = "the text, or with --html the name of a file; - reads stdin"});
   command.run = run_with(std::move(run), flags);
   return command;
 }

@@ -46,11 +46,16 @@ std::string command_line() {
   return words;
 }
 
+// A settings file; or a model to go on with, whose settings are the beginning and whose weights train.from.
 std::shared_ptr<RunSettings> read_settings(const TrainFlags& flags) {
-  SettingsTree tree = SettingsTree::from_toml_file(flags.config);
+  const bool is_model = std::filesystem::is_directory(flags.config);
+  SettingsTree tree = is_model ? SettingsTree::from_json(to_json(*load_model_settings(flags.config)),
+                                                         (flags.config / "config.json").string())
+                               : SettingsTree::from_toml_file(flags.config);
   for (const std::string& assignment : flags.overrides) tree.override_with(assignment);
   auto settings = std::make_shared<RunSettings>();
   tree.apply_to(*settings);
+  if (is_model && settings->train.from.empty()) settings->train.from = flags.config.string();
   return settings;
 }
 

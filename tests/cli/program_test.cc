@@ -241,7 +241,8 @@ TEST(program, builds_dictionaries_from_text_counters_and_lists) {
   const Result list = run("dictionary build list.txt --from list --lenient --out list.jsonl --json");
   ASSERT_EQ(list.code, 0) << list.errors;
   EXPECT_EQ(nlohmann::json::parse(list.output)["rejected"], 1);
-  EXPECT_THAT(list.errors, HasSubstr("1 entries are not exactly one word"));
+  EXPECT_THAT(list.errors, AllOf(HasSubstr("list.txt:2: \"two words\" is 2 words"),
+                                 HasSubstr("1 entries are not exactly one word")));
 
   const Result both = run("dictionary build cats.jsonl list.jsonl --from counter-jsonl --reduce 18 --out both.jsonl");
   ASSERT_EQ(both.code, 0) << both.errors;
@@ -415,6 +416,12 @@ heads = 2
   EXPECT_EQ(nlohmann::json::parse(page.output).at("page_bytes").get<size_t>(), html.size());
   EXPECT_THAT(html, AllOf(HasSubstr("<title>numbers.txt - Verbatim</title>"), HasSubstr("<td>fixed:2</td><td>3</td>")));
   EXPECT_EQ(run("encode levels.toml '' --html empty.html").code, 0);
+  // A page takes the name of a file for the file; text on the terminal stays text, with a word about it.
+  ASSERT_EQ(run("encode levels.toml numbers.txt --html named.html").code, 0);
+  EXPECT_EQ(read_file(work_folder() / "named.html"), html);
+  const Result name = run("encode levels.toml numbers.txt");
+  EXPECT_THAT(name.output, StartsWith("numbers.·txt\n"));
+  EXPECT_THAT(name.errors, HasSubstr("--file numbers.txt"));
 }
 
 TEST(program, encode_says_what_does_not_fit_a_page) {
@@ -470,6 +477,25 @@ TEST(program, train_saves_and_leaves_with_130_when_interrupted_and_resumes) {
   EXPECT_EQ(result.at("end"), "finished");
   EXPECT_THAT(read_file(folder / "run/train.log"),
               AllOf(HasSubstr("resumed at step"), HasSubstr("for data"), HasSubstr("the same command continues")));
+}
+
+TEST(program, train_goes_on_with_a_model) {
+  prepare_training();
+  ASSERT_EQ(run("train tiny.toml --data corpus --out base --train.steps=2").code, 0);
+  const Result further =
+      run("train base --data corpus --out further --train.steps=1 --optim.learning_rate=0 --optim.warmup=0");
+  ASSERT_EQ(further.code, 0) << further.errors;
+  const auto weights_of = [](const std::string& folder) {
+    const std::filesystem::path run = work_folder() / folder;
+    std::string step = read_file(run / "latest");
+    while (!step.empty() && step.back() == '\n') step.pop_back();
+    return read_file(run / "checkpoints" / step / "model.safetensors");
+  };
+  EXPECT_EQ(weights_of("further"), weights_of("base"));
+  EXPECT_THAT(read_file(work_folder() / "further/config.toml"), HasSubstr("from = \"base\""));
+  const Result none = run("train corpus --data corpus --out never --train.steps=1");
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.errors, HasSubstr("neither a model folder"));
 }
 
 TEST(program, train_shows_its_plan_without_training) {

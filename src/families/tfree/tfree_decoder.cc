@@ -123,6 +123,10 @@ double TfreeDecoder::spelling_log_probability(std::string_view word, std::span<c
 }
 
 at::Tensor TfreeDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch) {
+  return nats(h_ND, batch, /*singles_are_escaped=*/false);
+}
+
+at::Tensor TfreeDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch, bool singles_are_escaped) {
   const int64_t rows = batch.rows();
   const auto escape = static_cast<int64_t>(dictionary_->size());
   at::Tensor targets_N = at::full({rows}, -1, at::kLong);
@@ -131,7 +135,8 @@ at::Tensor TfreeDecoder::nats(const at::Tensor& h_ND, const PositionBatch& batch
   for (int64_t row = 0; row < rows; ++row) {
     if (!target_word(batch, row, word)) continue;
     const int64_t index = dictionary_->find(word);
-    targets_N.data_ptr<int64_t>()[row] = index >= 0 ? index : escape;
+    const bool is_single = singles_are_escaped && index >= 0 && dictionary_->count(static_cast<size_t>(index)) == 1;
+    targets_N.data_ptr<int64_t>()[row] = index < 0 || is_single ? escape : index;
     if (index < 0) escaped.emplace_back(row, word);
   }
   at::Tensor choice_N = choice_nats(h_ND, head_VD_, targets_N.to(h_ND.device()));
@@ -180,7 +185,9 @@ nn::TargetLists TfreeDecoder::target_lists(const PositionBatch& batch, std::vect
 }
 
 at::Tensor TfreeDecoder::training_loss(const at::Tensor& h_ND, const PositionBatch& batch) {
-  if (trains_on_likelihood()) return nats(h_ND, batch);
+  // The dictionary holds every word of the text it was counted in, which therefore never shows the escape. A word that
+  // came once was new when it came: it teaches the escape and itself in turn.
+  if (trains_on_likelihood()) return nats(h_ND, batch, singles_are_new_ && step_ % 2 == 1);
   std::vector<float> weights;
   const nn::TargetLists targets = target_lists(batch, weights);
   const int64_t rows = batch.rows();

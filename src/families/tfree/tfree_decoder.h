@@ -61,6 +61,9 @@ class TfreeDecoder final : public TextDecoder {
   // Nats of the choice among the dictionary and the escape for the rows given; targets [N] in [0, K], or -1.
   [[nodiscard]] at::Tensor choice_nats(const at::Tensor& h_ND, const at::Tensor& head_VD,
                                        const at::Tensor& targets_N) const;
+  // singles_are_escaped: words that the dictionary's text held once count as the choice of the escape, without their
+  // spelling.
+  [[nodiscard]] at::Tensor nats(const at::Tensor& h_ND, const PositionBatch& batch, bool singles_are_escaped);
   // Fits the calibration to rows of a batch; returns what to add to a row's loss so that the escape's vector learns,
   // undefined when there is nothing.
   [[nodiscard]] at::Tensor fit_calibration_on(const at::Tensor& h_ND, const PositionBatch& batch);
