@@ -15,13 +15,14 @@ namespace fs = std::filesystem;
 
 fs::path find_model_folder(const fs::path& path) {
   if (fs::is_directory(path) && fs::exists(path / "config.json")) return path;
-  if (fs::exists(path / "latest")) {
-    std::string name = read_file(path / "latest", 4096);
+  // RUN/best names a checkpoint as RUN/latest does, which RUN stands for.
+  const fs::path pointer = path.filename() == "best" ? path : path / "latest";
+  if (fs::is_regular_file(pointer)) {
+    std::string name = read_file(pointer, 4096);
     while (!name.empty() && (name.back() == '\n' || name.back() == ' ')) name.pop_back();
-    fs::path checkpoint = path / "checkpoints" / fs::path(name).filename();
+    fs::path checkpoint = pointer.parent_path() / "checkpoints" / fs::path(name).filename();
     if (fs::exists(checkpoint / "config.json")) return checkpoint;
-    throw_input("{}: names checkpoint \"{}\", but {} has no config.json", (path / "latest").string(), name,
-                checkpoint.string());
+    throw_input("{}: names checkpoint \"{}\", but {} has no config.json", pointer.string(), name, checkpoint.string());
   }
   if (!fs::exists(path)) throw_input("{}: no such folder; expected a model folder or a run folder", path.string());
   throw_input("{}: neither a model folder (no config.json) nor a run folder with a checkpoint (no file \"latest\")",

@@ -62,6 +62,9 @@ RunState parse_state(const json& object) {
   state.average_bits = object.at("average_bits").get<double>();
   state.best_average_bits = object.at("best_average_bits").get<double>();
   state.best_eval_bits = object.at("best_eval_bits").get<double>();
+  // Not in runs of before there was a best one.
+  state.best_step = object.value("best_step", int64_t{0});
+  state.best_step_bits = object.value("best_step_bits", 0.0);
   state.data_bytes = object.at("data_bytes").get<uint64_t>();
   return state;
 }
@@ -113,6 +116,8 @@ void CheckpointFolder::save(LanguageModel& model, const Optimizer& optimizer, co
                  {"average_bits", state.average_bits},
                  {"best_average_bits", state.best_average_bits},
                  {"best_eval_bits", state.best_eval_bits},
+                 {"best_step", state.best_step},
+                 {"best_step_bits", state.best_step_bits},
                  {"data_bytes", state.data_bytes},
                  {"sha256", checksums}};
   object[kOwnDigest] = sha256_hex(object.dump());
@@ -122,6 +127,9 @@ void CheckpointFolder::save(LanguageModel& model, const Optimizer& optimizer, co
   fs::remove_all(target);
   fs::rename(unfinished, target);
   sync_folder(run_ / "checkpoints");
+  if (state.best_step > 0) {
+    write_file_atomically(run_ / "best", folder_of(state.best_step).filename().string() + "\n");
+  }
   write_file_atomically(run_ / "latest", target.filename().string() + "\n");
 }
 
@@ -169,10 +177,10 @@ void CheckpointFolder::set_aside_after(int64_t step) const {
   }
 }
 
-void CheckpointFolder::prune(int64_t keep, int64_t keep_every) const {
+void CheckpointFolder::prune(int64_t keep, int64_t keep_every, int64_t best_step) const {
   const std::vector<int64_t> all = steps();
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
-    if (keep_every > 0 && all[i] % keep_every == 0) continue;
+    if ((keep_every > 0 && all[i] % keep_every == 0) || all[i] == best_step) continue;
     // The rename makes the removal atomic: a half-removed folder never looks like a checkpoint.
     const fs::path folder = folder_of(all[i]);
     fs::path leaving = folder;

@@ -22,6 +22,8 @@ struct RunState {
   double average_bits = 0;       // running average of bits per byte
   double best_average_bits = 0;  // its best value
   double best_eval_bits = 0;     // 0: no evaluation yet
+  int64_t best_step = 0;         // the saved step with the best evaluation; 0: none
+  double best_step_bits = 0;     // that evaluation
   uint64_t data_bytes = 0;       // size of the training text, to notice another corpus
 };
 
@@ -30,8 +32,8 @@ struct RunState {
                                                   const std::filesystem::path& source);
 
 // Checkpoints of a run folder: RUN/checkpoints/0000001000/{config.json, model.safetensors, optimizer.safetensors,
-// state.json, ...} and RUN/latest, which is written last. A checkpoint appears under its name only when all of it is on
-// disk, so kill -9 at any moment leaves the one before.
+// state.json, ...}, RUN/best, and RUN/latest, which is written last. A checkpoint appears under its name only when all
+// of it is on disk, so kill -9 at any moment leaves the one before.
 class CheckpointFolder {
  public:
   explicit CheckpointFolder(std::filesystem::path run);
@@ -45,14 +47,14 @@ class CheckpointFolder {
   // Puts checkpoints behind `step` out of the way (NAME.damaged): a run that falls back to `step` will write its own.
   // `latest` then names `step`.
   void set_aside_after(int64_t step) const;
-  // Removes old checkpoints: the newest `keep` stay, and those at multiples of `keep_every`.
-  void prune(int64_t keep, int64_t keep_every) const;
+  // Removes old checkpoints: the newest `keep` stay, those at multiples of `keep_every`, and that of `best_step`.
+  void prune(int64_t keep, int64_t keep_every, int64_t best_step = 0) const;
+  [[nodiscard]] std::filesystem::path folder_of(int64_t step) const;
   // Removes what an interrupted save left.
   void remove_leftovers() const;
   [[nodiscard]] std::vector<int64_t> steps() const;  // ascending
 
  private:
-  [[nodiscard]] std::filesystem::path folder_of(int64_t step) const;
   std::filesystem::path run_;
 };
 

@@ -95,7 +95,8 @@ void TrainSettings::visit(SettingsVisitor& visitor) {
 void CheckpointSettings::visit(SettingsVisitor& visitor) {
   visitor.setting("every", every,
                   {.help = "steps between checkpoints; 0: only at the end", .unit = "steps", .minimum = 0});
-  visitor.setting("keep", keep, {.help = "newest checkpoints that stay", .minimum = 1, .maximum = 1e6});
+  visitor.setting("keep", keep,
+                  {.help = "newest checkpoints that stay, besides the best one", .minimum = 1, .maximum = 1e6});
   visitor.setting(
       "keep_every", keep_every,
       {.help = "checkpoints at multiples of this step stay for good; 0: none", .unit = "steps", .minimum = 0});

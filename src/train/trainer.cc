@@ -185,11 +185,16 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     return progress;
   };
   const auto stopping = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
+  double held_out_now = 0;  // of this very step; 0: not evaluated
   const auto save = [&] {
+    if (held_out_now > 0 && (state.best_step == 0 || held_out_now < state.best_step_bits)) {
+      state.best_step = state.step;
+      state.best_step_bits = held_out_now;
+    }
     state.sample_generator = sample_generator.state();
     metrics.sync();  // the lines up to here must not be missing when the run resumes from here
     checkpoints.save(*model_, optimizer, state, model_card(state));
-    checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every);
+    checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every, state.best_step);
   };
 
   const double product_rate = settings_->log.measure_seconds > 0
@@ -257,6 +262,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     const double bits = step.loss / std::numbers::ln2 / std::max(step.bytes, 1.0);
 
     ++state.step;
+    held_out_now = 0;
     state.data = step.next;
     state.seconds += step_seconds;
     state.bytes += static_cast<int64_t>(step.bytes);
@@ -353,6 +359,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       const double held_out = hooks.evaluate(*model_);
       if (held_out > 0 && (state.best_eval_bits == 0 || held_out < state.best_eval_bits))
         state.best_eval_bits = held_out;
+      held_out_now = held_out;
       metrics.write({{"global_step", state.step},
                      {"eval/bpb", held_out},
                      {"train/seconds", state.seconds},
@@ -375,6 +382,11 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     }
   }
   if (saved_step != state.step) save();
+  if (hooks.on_message && state.best_step > 0 && state.best_step != state.step) {
+    hooks.on_message(fmt::format("held-out text was predicted best at step {} ({:.4f} bits per byte): {}",
+                                 state.best_step, state.best_step_bits,
+                                 checkpoints.folder_of(state.best_step).string()));
+  }
   result.end = stopping() ? TrainEnd::kInterrupted : TrainEnd::kFinished;
   result.steps = state.step;
   result.seconds = state.seconds;

@@ -42,8 +42,9 @@ struct Story {
 struct Plan {
   std::string model = testing::kByteModel;
   std::vector<std::string> overrides = {};
-  int64_t stop_at = 0;   // sets the stop flag behind this step
-  int64_t crash_at = 0;  // leaves by an exception behind this step
+  int64_t stop_at = 0;                // sets the stop flag behind this step
+  int64_t crash_at = 0;               // leaves by an exception behind this step
+  std::vector<double> held_out = {};  // what evaluations give, one after the other; empty: always the same
 };
 
 Story train(const Plan& plan, const fs::path& data, const fs::path& run) {
@@ -58,7 +59,8 @@ Story train(const Plan& plan, const fs::path& data, const fs::path& run) {
   };
   hooks.on_message = [&](const std::string& message) { story.messages.push_back(message); };
   hooks.on_warning = [&](const std::string& message) { story.warnings.push_back(message); };
-  hooks.evaluate = [](LanguageModel&) { return 4.5; };
+  size_t evaluations = 0;
+  hooks.evaluate = [&](LanguageModel&) { return plan.held_out.empty() ? 4.5 : plan.held_out.at(evaluations++); };
   hooks.sample = [](LanguageModel&, Random& random) { return fmt::format("sample {}", random()); };
   hooks.on_sample = [&](int64_t, const std::string& text) { story.samples.push_back(text); };
   Trainer trainer(make_settings(plan.model, plan.overrides), data, run);
@@ -323,6 +325,25 @@ TEST_F(trainer, keeps_the_newest_and_every_nth_checkpoint) {
   (void)train({.overrides = {"train.steps=10", "checkpoint.every=1", "checkpoint.keep=2", "checkpoint.keep_every=4"}},
               data_, run_);
   EXPECT_THAT(CheckpointFolder(run_).steps(), ElementsAre(4, 8, 9, 10));
+}
+
+TEST_F(trainer, keeps_the_checkpoint_that_predicts_held_out_text_best) {
+  const std::vector<std::string> rules = {"checkpoint.every=2", "checkpoint.keep=1", "train.eval_every=1"};
+  std::vector<std::string> first = rules, second = rules;
+  first.emplace_back("train.steps=6");
+  second.emplace_back("train.steps=8");
+  // Step 3 is better, but not saved.
+  const Story story = train({.overrides = first, .held_out = {5, 4, 3, 4.5, 4.2, 4.1}}, data_, run_);
+  EXPECT_THAT(CheckpointFolder(run_).steps(), ElementsAre(2, 6));
+  EXPECT_EQ(ScratchFolder::read(run_ / "best"), "0000000002\n");
+  EXPECT_EQ(find_model_folder(run_ / "best"), checkpoint(run_, 2));
+  EXPECT_EQ(find_model_folder(run_), checkpoint(run_, 6));
+  EXPECT_THAT(story.messages.back(),
+              AllOf(HasSubstr("best at step 2 (4.0000 bits per byte)"), HasSubstr("0000000002")));
+  // A resumed run remembers.
+  (void)train({.overrides = second, .held_out = {6, 3.9}}, data_, run_);
+  EXPECT_THAT(CheckpointFolder(run_).steps(), ElementsAre(8));
+  EXPECT_EQ(ScratchFolder::read(run_ / "best"), "0000000008\n");
 }
 
 TEST_F(trainer, saves_at_the_end_without_a_rule) {
