@@ -10,7 +10,8 @@
 namespace verbatim {
 
 // A model folder: config.json, model.safetensors, and the family's own files. A run folder stands for its latest
-// checkpoint, RUN/best for the one with the best held-out bits per byte. Models whose backbone is a transformer carry Llama's tensor names.
+// checkpoint, RUN/best for the one with the best held-out bits per byte. Models whose backbone is a transformer carry
+// Llama's tensor names.
 
 // The folder that holds config.json: `path` itself, or the checkpoint that a run folder's `latest` names. Throws
 // InputError.
