@@ -113,6 +113,7 @@ void write_text(const std::vector<TextPart>& parts, const std::vector<std::vecto
                   nesting_legend(nesting, document.size(), has_colors));
     } else {
       std::vector<uint64_t> ends;
+      ends.reserve(parts.size());
       for (const TextPart& part : parts) ends.push_back(part.end);
       output.text(marked_text({ends}, document, /*has_colors=*/false) + "\n");
     }
