@@ -44,8 +44,22 @@ TEST(linear, plain_gradients_match_differences) {
 
 TEST(linear, fast_form_matches_plain_for_all_shapes) {
   const std::vector<std::array<int64_t, 3>> shapes = {
-      {1, 32, 16},     {1, 8, 8},      {33, 32, 48},    {64, 128, 128}, {200, 100, 60},  {515, 96, 80},
-      {300, 192, 512}, {70, 320, 256}, {1000, 64, 257}, {2100, 33, 31}, {129, 704, 128}, {600, 544, 288}};
+      {1, 32, 16},
+      {1, 8, 8},
+      {33, 32, 48},
+      {64, 128, 128},
+      {200, 100, 60},
+      {515, 96, 80},
+      {300, 192, 512},
+      {70, 320, 256},
+      {1000, 64, 257},
+      {2100, 33, 31},
+      {129, 704, 128},
+      {600, 544, 288},
+      // deeper than what bfloat16 products take at once, forward or for the gradient of x
+      {150, 2050, 70},
+      {70, 600, 1500},
+      {40, 1056, 33}};
   for (const auto& [rows, width, outputs] : shapes) {
     for (const bool has_bias : {false, true}) {
       Tensors inputs = {random({rows, width}, 1), random({outputs, width}, 2) / std::sqrt(static_cast<double>(width))};
