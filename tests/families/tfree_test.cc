@@ -274,6 +274,32 @@ TEST_F(tfree, words_that_the_counted_text_holds_once_teach_how_often_new_words_c
   EXPECT_LT(mean_escape(*from_list), 0.02);
 }
 
+TEST_F(tfree, words_counted_once_teach_the_escape_of_the_dictionary_loss_in_every_second_step) {
+  const std::shared_ptr<LanguageModel> model = make("[decoder]\nloss = \"dictionary\"\n");
+  TfreeDecoder& decoder = decoder_of(*model);
+  const torch::NoGradGuard no_grad;
+  const PositionBatch batch =
+      make_batch(model->segmenter(), {{.bytes = "the dog jumps", .ends_document = false}});  // jumps: counted once
+  const auto loss_at = [&](int64_t step) {
+    decoder.begin_step(step);
+    return model->training_loss(batch, {}).rows_N;
+  };
+  const at::Tensor as_escape_N = loss_at(1), as_word_N = loss_at(2);
+  StreamState state = model->start();
+  const Positions read = model->segmenter().segment("the dog", DocumentPart::kStart);
+  for (size_t i = 0; i < read.size(); ++i) model->read_position(state, read.ids_of(i));
+  const std::vector<float> logarithms = decoder.log_probabilities(state.newest_D);
+  const auto row = static_cast<int64_t>(read.size());
+  const auto jumps = static_cast<size_t>(decoder.dictionary().find("jumps"));
+  EXPECT_NEAR(as_escape_N[row].item<float>(), -logarithms.back(), 1e-4);
+  EXPECT_NEAR(as_word_N[row].item<float>(), -logarithms.at(jumps), 1e-4);
+  EXPECT_TRUE(at::equal(as_escape_N.slice(0, 0, row), as_word_N.slice(0, 0, row)));
+  // What is measured never depends on the step.
+  decoder.begin_step(1);
+  const double measured = score_positions(*model, "the dog jumps", {}).nats.at(static_cast<size_t>(row));
+  EXPECT_NEAR(measured, -logarithms.at(jumps), 1e-4);
+}
+
 TEST_F(tfree, a_model_without_calibration_goes_on_with_one_that_begins_where_it_was) {
   const auto plain = make("[decoder]\ncalibrate = false\n");
   save_model(*plain, scratch_.path(), "");
