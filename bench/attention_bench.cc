@@ -2,7 +2,6 @@
 // count: 4 d operations per query, key and head forward, 10 d backward.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <time.h>
 
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "nn/kernels/attention.h"
+#include "nn/torch.h"
 
 namespace {
 

@@ -1,5 +1,4 @@
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
 
 #include <chrono>
 #include <fstream>
@@ -7,6 +6,7 @@
 
 #include "base/random.h"
 #include "nn/kernels/multi_label.h"
+#include "nn/torch.h"
 
 // T-Free's head and loss with gradients, 4,096 words of 64 ids against V = 32,000: the fused kernel beside its plain
 // twin, which keeps the [words, V] tensors. "peak_MB" is what the process needed beyond what it held before the call,

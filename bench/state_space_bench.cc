@@ -1,6 +1,5 @@
 #include <benchmark/benchmark.h>
 #include <malloc.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <cstring>
@@ -11,6 +10,7 @@
 
 #include "nn/kernels/state_space.h"
 #include "nn/state_space_rows.h"
+#include "nn/torch.h"
 
 // State-space layers, forward and backward together, on 8 sequences of 2048 rows. "of_memcpy" is the rate at which the
 // bytes move that must (inputs read twice, output written, its gradient read, gradients of the inputs written) over

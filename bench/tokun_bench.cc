@@ -3,7 +3,6 @@
 // English again and again, or the first MiB of $VERBATIM_BENCH_TEXT.
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include "base/file.h"
 #include "families/tokun/tokun_decoder.h"
 #include "families/tokun/tokun_encoder.h"
+#include "nn/torch.h"
 #include "train/product_rate.h"
 
 namespace verbatim {

@@ -12,12 +12,13 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
 endif()
 
 # ccache trusts a precompiled header only with this sloppiness; given here so that it does not depend on the user's setup.
+# It takes the included files from the compiler's list instead of preprocessing first, a tenth of the time.
 # Paths below the checkout count as relative: a second checkout finds the objects of the first.
 find_program(VERBATIM_CCACHE ccache)
 if(VERBATIM_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_INODECACHE=true
-      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
+      CCACHE_DEPEND=true CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
       ${VERBATIM_CCACHE})
 endif()
 
@@ -53,12 +54,22 @@ function(verbatim_compile_options target)
   endif()
 endfunction()
 
-# verbatim_library(NAME SOURCES a.cc b.cc LINKS verbatim_base ... [TORCH])
-# A static library of one folder under src/. TORCH marks those that may include LibTorch. Installed and exported as
+# verbatim_plain_sources(TARGET c.cc ...): sources of a target with LibTorch that do not include it. Compiled without the
+# precompiled header, in a third of the time.
+function(verbatim_plain_sources target)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE sources)
+  target_sources(${target} PRIVATE ${sources})
+  set_source_files_properties(${sources} TARGET_DIRECTORY ${target} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+endfunction()
+
+# verbatim_library(NAME SOURCES a.cc b.cc LINKS verbatim_base ... [TORCH [PLAIN c.cc ...]])
+# A static library of one folder under src/. TORCH marks those that may include LibTorch; PLAIN are their sources
+# that do not (verbatim_plain_sources). Installed and exported as
 # Verbatim::NAME, in component Tensors with TORCH and in component Text without.
 function(verbatim_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;LINKS;PRIVATE_LINKS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;PLAIN;LINKS;PRIVATE_LINKS")
   add_library(${name} STATIC ${arg_SOURCES})
+  verbatim_plain_sources(${name} ${arg_PLAIN})
   add_library(Verbatim::${name} ALIAS ${name})
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
                                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/verbatim>)

@@ -1,10 +1,9 @@
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <chrono>
 
 #include "cli/bench.h"
 #include "cli/model_argument.h"
+#include "nn/torch.h"
 #include "train/optimizer.h"
 #include "train/product_rate.h"
 #include "train/trainer.h"

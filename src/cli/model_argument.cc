@@ -1,13 +1,13 @@
 #include "cli/model_argument.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "model/model_folder.h"
 #include "model/weights.h"
+#include "nn/torch.h"
 #include "pretrained/hierarchy_checkpoint.h"
 #include "settings/settings_tree.h"
 #include "train/run_settings.h"

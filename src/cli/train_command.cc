@@ -1,5 +1,4 @@
 #include <spdlog/spdlog.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <memory>
@@ -22,6 +21,7 @@
 #include "generate/chat.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "settings/settings_reference.h"
 #include "settings/settings_tree.h"
 #include "text/utf8.h"

@@ -1,7 +1,5 @@
 #include "evaluate/likelihood.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -11,6 +9,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "corpus/pieces.h"
+#include "nn/torch.h"
 #include "text/utf8.h"
 
 namespace verbatim {

@@ -1,7 +1,6 @@
 #include "evaluate/speed.h"
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "generate/sampler.h"
 #include "model/boundaries.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,10 +1,9 @@
-#include <torch/torch.h>
-
 #include <cmath>
 
 #include "model/mixer.h"
 #include "nn/kernels/attention.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,7 +1,6 @@
 #include "model/grouped_level.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 // Legend: N rows, K patches of P rows, D width of this level, I width inside, E = I / P the share of one byte.
 namespace verbatim {

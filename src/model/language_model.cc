@@ -1,9 +1,9 @@
 #include "model/language_model.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/torch.h>
 
 #include "base/error.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

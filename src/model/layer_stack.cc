@@ -1,7 +1,5 @@
 #include "model/layer_stack.h"
 
-#include <torch/torch.h>
-
 #include <cctype>
 #include <cmath>
 
@@ -9,6 +7,7 @@
 #include "nn/checkpoint.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

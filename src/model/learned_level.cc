@@ -1,7 +1,5 @@
 #include "model/learned_level.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -9,6 +7,7 @@
 #include "nn/kernels/dense.h"
 #include "nn/kernels/state_space.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 #include "text/text_marks.h"
 
 // Legend: N rows, K patches, D width of this level, I width inside.

@@ -1,7 +1,5 @@
 #include "model/level.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -9,6 +7,7 @@
 #include "nn/kernels/attention.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 // Legend: N rows, K patches, D width of this level, I width inside, q vectors per patch in cross-attention.
 namespace verbatim {

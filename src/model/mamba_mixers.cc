@@ -1,5 +1,3 @@
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -7,6 +5,7 @@
 #include "nn/kernels/state_space.h"
 #include "nn/rows_cpu.h"
 #include "nn/state_space_rows.h"
+#include "nn/torch.h"
 
 // Legend: D width, I = expand D channels inside, S states, W width of the convolution, R rank of the step size
 // (Mamba-1), H heads of P channels, G groups that share b and c, E = G S (Mamba-2).

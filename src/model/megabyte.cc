@@ -1,7 +1,6 @@
 #include "model/megabyte.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 // Legend: N rows, R slots of a stage, d width of a stage, n positions of a stage under one of the stage before, r bytes
 // of a position, E width of the last stage.

@@ -1,12 +1,11 @@
 #include "model/model_folder.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "model/tensor_io.h"
+#include "nn/torch.h"
 #include "settings/settings_tree.h"
 
 namespace verbatim {

@@ -1,13 +1,12 @@
 #include "model/position_table.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 
 #include "base/error.h"
 #include "model/weights.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,13 +1,12 @@
 #include "model/softmax_decoder.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <limits>
 
 #include "model/weights.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

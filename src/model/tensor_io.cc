@@ -1,8 +1,7 @@
 #include "model/tensor_io.h"
 
-#include <torch/torch.h>
-
 #include "base/error.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,10 +1,9 @@
 #include "model/weights.h"
 
-#include <torch/torch.h>
-
 #include "base/error.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

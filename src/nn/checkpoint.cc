@@ -1,6 +1,6 @@
 #include "nn/checkpoint.h"
 
-#include <torch/torch.h>
+#include "nn/torch.h"
 
 namespace verbatim::nn {
 

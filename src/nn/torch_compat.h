@@ -1,9 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
 #include <torch/version.h>
 
 #include <optional>
+
+#include "nn/torch.h"
 
 // The one place that knows about differences between LibTorch versions.
 namespace verbatim::nn {

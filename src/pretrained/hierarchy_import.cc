@@ -1,11 +1,11 @@
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "corpus/staging_folder.h"
 #include "model/model_folder.h"
 #include "model/weights.h"
+#include "nn/torch.h"
 #include "pretrained/checkpoint_weights.h"
 #include "pretrained/grouped_checkpoints.h"
 #include "pretrained/hierarchy_checkpoint.h"

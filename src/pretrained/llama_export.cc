@@ -1,7 +1,6 @@
 #include "pretrained/llama_export.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <nlohmann/json.hpp>
 
@@ -13,6 +12,7 @@
 #include "model/model_folder.h"
 #include "model/softmax_decoder.h"
 #include "model/tensor_io.h"
+#include "nn/torch.h"
 #include "pretrained/llama_config.h"
 #include "pretrained/new_folder.h"
 #include "tokenizers/bpe_tokenizer.h"

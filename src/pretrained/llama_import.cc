@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <torch/torch.h>
 
 #include <cstring>
 #include <set>
@@ -16,6 +15,7 @@
 #include "model/model_folder.h"
 #include "model/softmax_decoder.h"
 #include "model/tensor_io.h"
+#include "nn/torch.h"
 #include "pretrained/llama_config.h"
 #include "pretrained/new_folder.h"
 

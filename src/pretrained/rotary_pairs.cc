@@ -1,8 +1,8 @@
 #include "pretrained/rotary_pairs.h"
 
-#include <torch/torch.h>
-
 #include <vector>
+
+#include "nn/torch.h"
 
 namespace verbatim {
 

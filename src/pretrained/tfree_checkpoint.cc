@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <set>
@@ -17,6 +16,7 @@
 #include "formats/torch_zip_writer.h"
 #include "model/model_folder.h"
 #include "model/tensor_io.h"
+#include "nn/torch.h"
 #include "pretrained/json_members.h"
 #include "pretrained/new_folder.h"
 #include "pretrained/rotary_pairs.h"

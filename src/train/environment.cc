@@ -1,6 +1,7 @@
 #include "train/environment.h"
 
-#include <torch/torch.h>
+#include <ATen/Parallel.h>
+
 #include <torch/version.h>
 
 #include <ctime>
@@ -8,6 +9,7 @@
 
 #include "base/machine.h"
 #include "base/text_format.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

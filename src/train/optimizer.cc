@@ -1,10 +1,9 @@
 #include "train/optimizer.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "base/error.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,10 +1,10 @@
 #include "train/product_rate.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <chrono>
 #include <limits>
+
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,7 +1,5 @@
 #include "train/trainer.h"
 
-#include <torch/torch.h>
-
 #include <chrono>
 #include <cmath>
 #include <ctime>
@@ -16,6 +14,7 @@
 #include "formats/event_writer.h"
 #include "formats/json_lines.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "settings/settings_tree.h"
 #include "train/batch_source.h"
 #include "train/boundary_statistics.h"

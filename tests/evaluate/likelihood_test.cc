@@ -1,13 +1,13 @@
 #include "evaluate/likelihood.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <numbers>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "nn/torch.h"
 #include "tiny_models.h"
 
 namespace verbatim {

@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <map>
@@ -16,6 +15,7 @@
 #include "families/tfree/tfree_decoder.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "tiny_models.h"
 
 namespace verbatim {

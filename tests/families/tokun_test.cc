@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <filesystem>
@@ -21,6 +20,7 @@
 #include "families/tokun/tokun_encoder.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "text/utf8.h"
 #include "tiny_models.h"
 

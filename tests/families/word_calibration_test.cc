@@ -1,12 +1,12 @@
 #include "families/tfree/word_calibration.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <array>
 #include <cmath>
 
 #include "base/random.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 namespace {

@@ -1,9 +1,9 @@
 #include "generate/generate.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "base/error.h"
+#include "nn/torch.h"
 #include "text/utf8.h"
 #include "tiny_models.h"
 

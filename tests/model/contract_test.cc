@@ -2,7 +2,6 @@
 // or boundary rule joins with one line in kEntries.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "other_device/other_device.h"
 #include "tiny_models.h"
 #include "tokenizers/bpe_trainer.h"

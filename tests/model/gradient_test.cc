@@ -1,9 +1,9 @@
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 
 #include "base/random.h"
+#include "nn/torch.h"
 #include "tiny_models.h"
 
 namespace verbatim {

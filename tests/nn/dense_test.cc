@@ -1,7 +1,6 @@
 #include "nn/kernels/dense.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "kernel_checks.h"
 #include "nn/kernels/adamw.h"
+#include "nn/torch.h"
 
 // Three layers of proof: the plain forms against loops written here from the formulas, their gradients against finite
 // differences in double, and the fast forms against the plain ones.

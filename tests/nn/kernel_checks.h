@@ -1,11 +1,12 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <functional>
 #include <vector>
+
+#include "nn/torch.h"
 
 // How kernels are proved: gradients of the plain form against finite differences in double, the fast form against the
 // plain one, the same bits for any number of threads.

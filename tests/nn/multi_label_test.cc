@@ -1,7 +1,6 @@
 #include "nn/kernels/multi_label.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <numeric>
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "kernel_checks.h"
+#include "nn/torch.h"
 
 namespace verbatim::nn {
 namespace {

@@ -1,7 +1,6 @@
 #include "nn/kernels/state_space.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "kernel_checks.h"
 #include "nn/state_space_rows.h"
+#include "nn/torch.h"
 
 // Four layers of proof: the plain forms against loops written here from the formulas, their gradients against finite
 // differences in double, the fast forms against the plain ones, the stepwise twins against the plain ones.

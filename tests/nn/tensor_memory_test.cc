@@ -1,7 +1,6 @@
 #include "nn/tensor_memory.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <torch/version.h>
 
 #include <cstdint>
@@ -9,6 +8,8 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include "nn/torch.h"
 
 namespace verbatim::nn {
 namespace {

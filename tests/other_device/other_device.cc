@@ -4,7 +4,6 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
 #include <torch/library.h>
-#include <torch/torch.h>
 
 #include <bit>
 #include <cstring>
@@ -12,6 +11,8 @@
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include "nn/torch.h"
 
 namespace verbatim::testing {
 namespace {

@@ -2,7 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+
+#include "nn/torch.h"
 
 namespace verbatim::testing {
 namespace {

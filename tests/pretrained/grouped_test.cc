@@ -1,7 +1,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,6 +11,7 @@
 #include "hierarchy_golden.h"
 #include "model/model_folder.h"
 #include "nn/kernels/dense.h"
+#include "nn/torch.h"
 #include "pretrained/grouped_checkpoints.h"
 
 // SpaceByte, its variants and MEGABYTE against the results of their reference programs, see golden/hier/README.md.

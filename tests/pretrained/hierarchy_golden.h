@@ -1,7 +1,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 #include <string>
@@ -10,6 +9,7 @@
 #include "formats/safetensors.h"
 #include "model/softmax_decoder.h"
 #include "model/tensor_io.h"
+#include "nn/torch.h"
 #include "pretrained/hierarchy_checkpoint.h"
 
 // Byte models against the results of their reference programs, see golden/hier/README.md: what the tests share.

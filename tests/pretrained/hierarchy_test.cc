@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,6 +11,7 @@
 #include "formats/torch_zip_writer.h"
 #include "hierarchy_golden.h"
 #include "model/weights.h"
+#include "nn/torch.h"
 
 // Public byte models against the results of their reference programs, see golden/hier/README.md.
 namespace verbatim {

@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <fstream>
 
@@ -8,6 +7,7 @@
 #include "base/scratch_folder.h"
 #include "formats/safetensors.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "pretrained/llama_export.h"
 #include "pretrained/llama_import.h"
 #include "pretrained/plain_llama.h"

@@ -1,6 +1,5 @@
 // A real checkpoint against figures that were computed elsewhere from its original file.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "evaluate/likelihood.h"
 #include "generate/generate.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "pretrained/llama_export.h"
 #include "pretrained/llama_import.h"
 

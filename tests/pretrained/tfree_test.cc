@@ -2,7 +2,6 @@
 // and generations (golden/tfree; the specification's README says how they were made).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -18,6 +17,7 @@
 #include "model/model_folder.h"
 #include "model/tensor_io.h"
 #include "nn/kernels/adamw.h"
+#include "nn/torch.h"
 #include "pretrained/tfree_checkpoint.h"
 #include "tiny_models.h"
 

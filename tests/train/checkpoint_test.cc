@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -13,6 +12,7 @@
 
 #include "base/error.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "train/training_run.h"
 
 namespace verbatim {

@@ -1,10 +1,10 @@
 #include "train/optimizer.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "base/error.h"
 #include "model/language_model.h"
+#include "nn/torch.h"
 #include "train/training_run.h"
 
 namespace verbatim {

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -14,6 +13,7 @@
 #include "corpus/corpus.h"
 #include "corpus/pieces.h"
 #include "model/model_folder.h"
+#include "nn/torch.h"
 #include "train/training_run.h"
 
 namespace verbatim {

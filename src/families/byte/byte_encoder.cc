@@ -1,7 +1,5 @@
 #include "families/byte/byte_encoder.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -9,6 +7,7 @@
 #include "base/error.h"
 #include "model/weights.h"
 #include "nn/kernels/dense.h"
+#include "nn/torch.h"
 #include "text/ngram_hash.h"
 
 namespace verbatim {

@@ -1,11 +1,10 @@
 #include "families/tfree/reference_weights.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <string>
 
 #include "model/weights.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,7 +1,5 @@
 #include "families/tfree/tfree_decoder.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -10,6 +8,7 @@
 #include "model/weights.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

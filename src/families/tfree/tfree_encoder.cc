@@ -1,12 +1,11 @@
 #include "families/tfree/tfree_encoder.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 
 #include "base/error.h"
 #include "model/weights.h"
 #include "nn/kernels/dense.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,9 +1,9 @@
 #include "families/tfree/word_calibration.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include "nn/torch.h"
 
 namespace verbatim {
 

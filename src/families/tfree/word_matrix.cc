@@ -1,12 +1,11 @@
 #include "families/tfree/word_matrix.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
 
 #include "nn/kernels/dense.h"
+#include "nn/torch.h"
 
 namespace verbatim {
 

@@ -1,7 +1,5 @@
 #include "nn/kernels/adamw.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -9,6 +7,7 @@
 #include "base/error.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
+#include "nn/torch.h"
 
 namespace verbatim::nn {
 

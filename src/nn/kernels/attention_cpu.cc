@@ -1,5 +1,4 @@
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +11,7 @@
 #include "base/error.h"
 #include "nn/kernels/attention.h"
 #include "nn/kernels/attention_tiles.h"
+#include "nn/torch.h"
 
 // The border between LibTorch and the tiles: checks, plans, autograd. Legend as in attention.h.
 namespace verbatim::nn {

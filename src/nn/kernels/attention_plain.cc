@@ -1,10 +1,9 @@
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "nn/kernels/attention.h"
+#include "nn/torch.h"
 #include "nn/torch_compat.h"
 
 // Legend: N rows, S sequences, L longest sequence, H query heads, G key/value heads, d head width, Q query rows, K key

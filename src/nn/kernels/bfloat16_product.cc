@@ -1,13 +1,12 @@
 #include "nn/kernels/bfloat16_product.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "base/error.h"
 #include "nn/kernels/bfloat16_unit.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
+#include "nn/torch.h"
 
 // Blocks of 32 x 32 results (bfloat16_unit.h). A packed operand is a sequence of double tiles, 32 by 32 values or 2 kB
 // each, in the order they are read: a left one as two halves of 16 rows, a right one as two halves of 16 columns; what

@@ -1,5 +1,3 @@
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <type_traits>
 #include <vector>
@@ -10,6 +8,7 @@
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
+#include "nn/torch.h"
 
 // Fast form of causal_convolution: one pass over the rows, whose predecessors still lie in the cache. The backward pass
 // computes the sum in front of silu again instead of reading it from memory.

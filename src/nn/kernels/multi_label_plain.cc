@@ -1,7 +1,6 @@
-#include <torch/torch.h>
-
 #include "base/error.h"
 #include "nn/kernels/multi_label.h"
+#include "nn/torch.h"
 
 namespace verbatim::nn {
 

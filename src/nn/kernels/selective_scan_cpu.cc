@@ -1,5 +1,3 @@
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <vector>
 
@@ -10,6 +8,7 @@
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
+#include "nn/torch.h"
 
 // Fast form of selective_scan: sixteen channels at a time, row after row, the states of these channels in registers, a
 // few states after the other. Only the states at the start of every stretch of kStretch rows are kept; the backward

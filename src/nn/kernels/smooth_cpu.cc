@@ -1,5 +1,3 @@
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "nn/kernels/cpu_common.h"
@@ -8,6 +6,7 @@
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
+#include "nn/torch.h"
 
 // Fast form of smooth_rows: one pass over the rows, the running row in the cache.
 namespace verbatim::nn {
