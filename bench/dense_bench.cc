@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 
 #include <cstring>

@@ -1,7 +1,6 @@
 #include "train/environment.h"
 
 #include <ATen/Parallel.h>
-
 #include <torch/version.h>
 
 #include <ctime>
