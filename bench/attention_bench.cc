@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/attention.h"
-#include "nn/torch.h"
 
 namespace {
 

@@ -7,9 +7,9 @@
 #include <limits>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/adamw.h"
 #include "nn/kernels/dense.h"
-#include "nn/torch.h"
 
 // The dense kernels against what the machine can do. Passes over memory: "bytes" are the least that must be read and
 // written, "of_memcpy" is their rate over that of a copy of the same size measured in this run. Products: "of_product"

@@ -9,9 +9,9 @@
 #include <limits>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/state_space.h"
 #include "nn/state_space_rows.h"
-#include "nn/torch.h"
 
 // State-space layers, forward and backward together, on 8 sequences of 2048 rows. "of_memcpy" is the rate at which the
 // bytes move that must (inputs read twice, output written, its gradient read, gradients of the inputs written) over

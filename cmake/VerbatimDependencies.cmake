@@ -18,7 +18,10 @@ find_package(Torch REQUIRED)
 # Flags that decide whether GCC accepts the precompiled header: the same for every target that includes LibTorch.
 function(verbatim_torch_options target)
   target_include_directories(${target} SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
-  target_include_directories(${target} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/cmake/light_headers)
+  if(Torch_VERSION VERSION_LESS 2)
+    # Stand-ins for two headers that bring most of LibTorch along.
+    target_include_directories(${target} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/cmake/light_headers)
+  endif()
   target_link_libraries(${target} PUBLIC ${TORCH_LIBRARIES})
   if(TORCH_CXX_FLAGS)
     separate_arguments(flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")

@@ -31,7 +31,7 @@ nn::Sequences patch_sequences(const Patches& patches, const Rows& rows) {
 }
 
 at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& device) {
-  return torch::tensor(values, at::kLong).to(device);
+  return at::tensor(values, at::kLong).to(device);
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ at::Tensor GroupedLevel::forward(const at::Tensor& x_ND, const Rows& rows, const
   }
   const at::Device device = x_ND.device();
   const nn::Sequences own = patch_sequences(patches, rows);
-  const at::Tensor reads_N1 = torch::tensor(reads).to(device, wide).unsqueeze(1);
+  const at::Tensor reads_N1 = at::tensor(reads).to(device, wide).unsqueeze(1);
   const at::Tensor v_ND = local_positions_.add(x_ND, own) * reads_N1 +
                           nn::gather_rows(pad_.unsqueeze(0), index_tensor(pad, device)) +
                           nn::gather_rows(message_PD, index_tensor(source, device));

@@ -97,7 +97,7 @@ at::Tensor LearnedLevel::boundary_loss(const at::Tensor& probability_N, const st
   const std::vector<int64_t> hinted =
       hint_ != 0 && settings_.hint_weight > 0 ? hinted_rows(rows) : std::vector<int64_t>();
   if (!hinted.empty()) {
-    const at::Tensor at_hints = probability_N.index_select(0, torch::tensor(hinted).to(probability_N.device()));
+    const at::Tensor at_hints = probability_N.index_select(0, at::tensor(hinted).to(probability_N.device()));
     const at::Tensor taught = settings_.hint_weight * -at_hints.clamp_min(1e-4).log().mean();
     loss = loss.defined() ? loss + taught : taught;
   }
@@ -119,7 +119,7 @@ at::Tensor LearnedLevel::forward(const at::Tensor& x_ND, const Rows& rows, const
   rows_per_patch_ = static_cast<double>(rows.count()) / static_cast<double>(patches.boundary_row.size());
 
   const at::Device device = x_ND.device();
-  const auto index = [&](const std::vector<int64_t>& values) { return torch::tensor(values, at::kLong).to(device); };
+  const auto index = [&](const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).to(device); };
   const at::Tensor boundary_K = index(patches.boundary_row);
   if (options.notes != nullptr) {
     options.notes->levels.push_back({.boundary = boundary,

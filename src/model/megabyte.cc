@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kBytes = 256;
 
 at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& device) {
-  return torch::tensor(values, at::kLong).to(device);
+  return at::tensor(values, at::kLong).to(device);
 }
 
 bool has_start_row(const Rows& rows, int64_t sequence) {

@@ -1,6 +1,6 @@
 #include "nn/checkpoint.h"
 
-#include "nn/torch.h"
+#include "nn/autograd.h"
 
 namespace verbatim::nn {
 

@@ -111,7 +111,7 @@ void write_weights(LanguageModel& model, const LlamaConfig& config, at::ScalarTy
   for (const auto& parameter : model.named_parameters()) {
     const std::string name = file_tensor_name(model.settings(), parameter.key());
     const at::Tensor value = parameter.value().detach().to(type);
-    if (type == at::kHalf && !torch::isfinite(value).all().item<bool>()) {
+    if (type == at::kHalf && !at::isfinite(value).all().item<bool>()) {
       throw_input("tensor \"{}\" has values that float16 cannot hold; use bfloat16 or float32", name);
     }
     bundle.add(name, value);

@@ -35,7 +35,7 @@ at::Tensor partial_to_halves(const at::Tensor& rows, int64_t heads, int64_t turn
     order[i] = i < turning / 2 ? i : still++;
     order[half + i] = i < turning / 2 ? turning / 2 + i : still++;
   }
-  return rows.reshape({heads, d, rows.size(1)}).index_select(1, torch::tensor(order)).reshape(rows.sizes());
+  return rows.reshape({heads, d, rows.size(1)}).index_select(1, at::tensor(order)).reshape(rows.sizes());
 }
 
 }  // namespace verbatim

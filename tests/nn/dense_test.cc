@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "kernel_checks.h"
+#include "nn/autograd.h"
 #include "nn/kernels/adamw.h"
-#include "nn/torch.h"
 
 // Three layers of proof: the plain forms against loops written here from the formulas, their gradients against finite
 // differences in double, and the fast forms against the plain ones.

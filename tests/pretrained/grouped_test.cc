@@ -155,7 +155,7 @@ TEST_P(MegabyteCheckpoint, has_the_loss_of_the_reference) {
     }
     targets.push_back(-1);
   }
-  const at::Tensor nats = nn::cross_entropy(logits_of(*model, with_start_rows(rows)), torch::tensor(targets));
+  const at::Tensor nats = nn::cross_entropy(logits_of(*model, with_start_rows(rows)), at::tensor(targets));
   expect_close(nats.sum() / static_cast<double>(scored), golden["loss"], "loss");
 }
 

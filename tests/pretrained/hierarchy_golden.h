@@ -95,7 +95,7 @@ inline at::Tensor stepped_logits(LanguageModel& model, const std::vector<int64_t
     for (size_t r = 0; r < count; ++r) {
       const std::vector<float> scores =
           model.decoder().scores(std::span(x).subspan(r * static_cast<size_t>(width), static_cast<size_t>(width)));
-      logits.push_back(torch::tensor(scores));
+      logits.push_back(at::tensor(scores));
     }
     first += count;
   }

@@ -40,7 +40,7 @@ TEST_P(Hnet, equals_the_reference) {
     for (size_t row = 0; row < level.boundary.size(); ++row)
       EXPECT_EQ(level.boundary[row], mask[static_cast<int64_t>(row)].item<int64_t>())
           << "stage " << s << " row " << row;
-    expect_close(torch::tensor(level.probability), golden["boundary_prob." + std::to_string(s)], "probabilities");
+    expect_close(at::tensor(level.probability), golden["boundary_prob." + std::to_string(s)], "probabilities");
   }
   EXPECT_TRUE(golden.has("boundary_mask." + std::to_string(notes.levels.size() - 1)));
 
@@ -144,10 +144,10 @@ TEST_P(Mamba, keeps_the_states_of_the_reference) {
   model.encoder().encode_rows(batch, stream, {&encoder_pointer, 1}, x.data());
   model.backbone().advance(x.data(), {stream, batch.symbols, marks}, {&pointer, 1});
   const nn::ScanState& layer = state.layers.front().scan;
-  expect_close(torch::tensor(layer.state), golden["step.ssm_state.0"][0], "state of the scan");
+  expect_close(at::tensor(layer.state), golden["step.ssm_state.0"][0], "state of the scan");
   // The reference keeps one input more than is needed.
   const at::Tensor window = golden["step.conv_state.0"][0];
-  expect_close(torch::tensor(layer.window), window.narrow(1, 1, window.size(1) - 1).contiguous(), "convolution");
+  expect_close(at::tensor(layer.window), window.narrow(1, 1, window.size(1) - 1).contiguous(), "convolution");
 }
 
 INSTANTIATE_TEST_SUITE_P(goldens, Mamba, ::testing::Values("mamba1_tiny", "mamba2_tiny", "mamba2_groups_mlp_tiny"));

@@ -34,18 +34,18 @@ at::Tensor logits_of(LanguageModel& model, std::string_view text) {
   for (int64_t r = 0; r < h_ND.size(0); ++r) {
     const at::Tensor row = h_ND[r].contiguous();
     rows.push_back(
-        torch::tensor(model.decoder().scores({row.data_ptr<float>(), static_cast<size_t>(row.numel())}), at::kFloat));
+        at::tensor(model.decoder().scores({row.data_ptr<float>(), static_cast<size_t>(row.numel())}), at::kFloat));
   }
-  return torch::stack(rows);
+  return at::stack(rows);
 }
 
 void expect_same_numbers(LanguageModel& a, LanguageModel& b) {
   const auto expected = a.named_parameters();
   ASSERT_EQ(b.named_parameters().size(), expected.size());
   for (const auto& parameter : b.named_parameters()) {
-    EXPECT_TRUE(torch::equal(parameter.value(), expected[parameter.key()])) << parameter.key();
+    EXPECT_TRUE(at::equal(parameter.value(), expected[parameter.key()])) << parameter.key();
   }
-  EXPECT_TRUE(torch::equal(logits_of(a, kText), logits_of(b, kText)));
+  EXPECT_TRUE(at::equal(logits_of(a, kText), logits_of(b, kText)));
 }
 
 std::string tokenizer_model() { return testing_models::small_model().build(); }
@@ -298,7 +298,7 @@ TEST(llama_export, rounds_to_the_type_asked_for) {
     EXPECT_EQ(again.stored_types, name == "float16" ? "F16" : "BF16");
     const auto expected = model->named_parameters();
     for (const auto& parameter : again.model->named_parameters()) {
-      EXPECT_TRUE(torch::equal(parameter.value(), expected[parameter.key()].to(type).to(at::kFloat)));
+      EXPECT_TRUE(at::equal(parameter.value(), expected[parameter.key()].to(type).to(at::kFloat)));
     }
     EXPECT_EQ(Json::parse(ScratchFolder::read(scratch / "out" / "config.json"))["torch_dtype"], name);
   }
@@ -315,7 +315,7 @@ TEST(llama_export, writes_bytes_as_tokens) {
   for (const std::string& text : {std::string(kText), every_byte, std::string()}) {
     EXPECT_EQ(make_batch(again->segmenter(), {{.bytes = text}}).ids,
               make_batch(model->segmenter(), {{.bytes = text}}).ids);
-    EXPECT_TRUE(torch::equal(logits_of(*model, text), logits_of(*again, text)));
+    EXPECT_TRUE(at::equal(logits_of(*model, text), logits_of(*again, text)));
   }
   const auto config = Json::parse(ScratchFolder::read(scratch / "out" / "config.json"));
   EXPECT_EQ(config["vocab_size"], 257);

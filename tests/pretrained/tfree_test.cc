@@ -97,7 +97,7 @@ TEST_F(tfree_checkpoint, gives_the_logits_of_the_reference) {
     StreamState state = model->start();
     for (size_t i = 0; i < positions.size(); ++i) {
       model->read_position(state, positions.ids_of(i));
-      const at::Tensor step = torch::tensor(model->decoder().scores(state.newest_D));
+      const at::Tensor step = at::tensor(model->decoder().scores(state.newest_D));
       ASSERT_LT((step - expected[static_cast<int64_t>(i)]).abs().max().item<float>(), 1e-4F) << name << " word " << i;
     }
     fs::remove_all(scratch_ / "source");

@@ -40,12 +40,12 @@ float first_moment(const Optimizer& optimizer, const std::string& name, size_t i
 
 // Worked out on paper from Loshchilov and Hutter 2019, algorithm 2.
 TEST(optimizer, two_updates_are_those_of_adamw) {
-  OneMatrix module(torch::ones({1, 1}));
+  OneMatrix module(at::ones({1, 1}));
   Optimizer optimizer(module, plain_settings());
-  set_gradient(module.matrix, torch::full({1, 1}, 2.0));
+  set_gradient(module.matrix, at::full({1, 1}, 2.0));
   optimizer.step(/*learning_rate=*/0.1, /*scale=*/1, /*norm=*/2);
   EXPECT_NEAR(module.matrix.item<double>(), 1 * 0.99 - 0.1, 1e-6);
-  set_gradient(module.matrix, torch::full({1, 1}, -1.0));
+  set_gradient(module.matrix, at::full({1, 1}, -1.0));
   optimizer.step(0.1, 1, 1);
   // m = 0.08, v = 0.24, corrections 0.19 and 0.0975
   EXPECT_NEAR(module.matrix.item<double>(), 0.89 * 0.99 - 0.1 * 0.26836947, 1e-6);
@@ -53,11 +53,11 @@ TEST(optimizer, two_updates_are_those_of_adamw) {
 }
 
 TEST(optimizer, clips_all_gradients_together) {
-  OneMatrix module(torch::zeros({1, 2}));
+  OneMatrix module(at::zeros({1, 2}));
   OptimSettings settings = plain_settings();
   settings.clip = 1;
   Optimizer optimizer(module, settings);
-  set_gradient(module.matrix, torch::tensor({{3.0, 4.0}}));
+  set_gradient(module.matrix, at::tensor({3.0f, 4.0f}).unsqueeze(0));
   const double norm = optimizer.gradient_norm(/*scale=*/0.5);
   EXPECT_NEAR(norm, 2.5, 1e-6);
   optimizer.step(0.1, 0.5, norm);
@@ -66,11 +66,11 @@ TEST(optimizer, clips_all_gradients_together) {
 }
 
 TEST(optimizer, leaves_small_gradients_unclipped) {
-  OneMatrix module(torch::zeros({1, 2}));
+  OneMatrix module(at::zeros({1, 2}));
   OptimSettings settings = plain_settings();
   settings.clip = 1;
   Optimizer optimizer(module, settings);
-  set_gradient(module.matrix, torch::tensor({{0.3, 0.4}}));
+  set_gradient(module.matrix, at::tensor({0.3f, 0.4f}).unsqueeze(0));
   optimizer.step(0.1, 1, optimizer.gradient_norm(1));
   EXPECT_NEAR(first_moment(optimizer, "matrix", 1), 0.1 * 0.4, 1e-6);
 }
@@ -112,17 +112,17 @@ TEST(optimizer, decays_matrices_of_layers_and_nothing_else) {
 }
 
 TEST(optimizer, clear_gradients_takes_back_tensors_that_autograd_put_in_place) {
-  OneMatrix module(torch::ones({1, 2}));
+  OneMatrix module(at::ones({1, 2}));
   Optimizer optimizer(module, plain_settings());
-  module.matrix.mutable_grad() = torch::full({1, 2}, 7.0);
+  module.matrix.mutable_grad() = at::full({1, 2}, 7.0);
   optimizer.clear_gradients();
-  (module.matrix * torch::tensor({{3.0, 4.0}})).sum().backward();
+  (module.matrix * at::tensor({3.0f, 4.0f}).unsqueeze(0)).sum().backward();
   EXPECT_NEAR(optimizer.gradient_norm(1), 5, 1e-6);
 }
 
 TEST(optimizer, refuses_moments_of_another_model) {
   const testing::ScratchFolder folder;
-  OneMatrix wide(torch::zeros({2, 3})), narrow(torch::zeros({2, 2}));
+  OneMatrix wide(at::zeros({2, 3})), narrow(at::zeros({2, 2}));
   TensorBundle bundle;
   Optimizer(wide, plain_settings()).save(bundle);
   write_safetensors(folder / "moments.safetensors", bundle.views());

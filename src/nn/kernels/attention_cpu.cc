@@ -9,9 +9,9 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "nn/autograd.h"
 #include "nn/kernels/attention.h"
 #include "nn/kernels/attention_tiles.h"
-#include "nn/torch.h"
 
 // The border between LibTorch and the tiles: checks, plans, autograd. Legend as in attention.h.
 namespace verbatim::nn {

@@ -27,7 +27,7 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, RotaryOption
   const int64_t d = x.size(-1);
   std::vector<double> frequencies(static_cast<size_t>(d / 2));
   for (int64_t i = 0; i < d / 2; ++i) frequencies[i] = rotary.frequency(i, d);
-  const at::Tensor frequency = torch::tensor(frequencies, at::kDouble).to(x.device());
+  const at::Tensor frequency = at::tensor(frequencies, at::kDouble).to(x.device());
   const auto angle = positions.to(at::kDouble).unsqueeze(-1) * frequency;
   const auto cosine = angle.cos().to(inner_type(x));
   const auto sine = angle.sin().to(inner_type(x));

@@ -2,13 +2,13 @@
 #include <type_traits>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
 #include "nn/kernels/sequence_tasks.h"
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
-#include "nn/torch.h"
 
 // Fast form of causal_convolution: one pass over the rows, whose predecessors still lie in the cache. The backward pass
 // computes the sum in front of silu again instead of reading it from memory.

@@ -1,10 +1,10 @@
 #include <cmath>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
-#include "nn/torch.h"
 
 // Fast form of cross_entropy. Forward keeps the logits and one number per row; backward writes the gradient over the
 // logits when nobody else holds them, so that the largest matrix of a step exists once.

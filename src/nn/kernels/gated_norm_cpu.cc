@@ -1,12 +1,12 @@
 #include <cmath>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
 #include "nn/kernels/sequence_tasks.h"
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
-#include "nn/torch.h"
 
 // Fast form of gated_rms_norm: each row is read from memory once; what is needed twice waits in the cache.
 namespace verbatim::nn {

@@ -1,11 +1,11 @@
 #include <limits>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
-#include "nn/torch.h"
 
 // Fast forms of gather_rows, gather_sum and gather_bags. Backward sorts the uses of each table row by counting; then
 // every row of the gradient is written once, by one thread, adding its uses in their order.

@@ -1,10 +1,10 @@
+#include "nn/autograd.h"
 #include "nn/kernels/bfloat16_product.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
 #include "nn/kernels/linear_products.h"
-#include "nn/torch.h"
 
 // Fast form of linear.
 namespace verbatim::nn {

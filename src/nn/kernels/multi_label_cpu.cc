@@ -1,12 +1,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
 #include "nn/kernels/linear_products.h"
 #include "nn/kernels/multi_label.h"
 #include "nn/kernels/vector_math.h"
-#include "nn/torch.h"
 
 // Fast form of multi_label_loss. Rows that count are taken in tiles: logits of a tile, loss and gradient of the logits
 // in one sweep over them (the gradient takes their place), then the two products back. The gradients therefore exist

@@ -1,10 +1,10 @@
 #include <cmath>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
-#include "nn/torch.h"
 
 // Fast forms of rms_norm and add_rms_norm: each row is read from memory once, its second reading comes from the cache.
 namespace verbatim::nn {

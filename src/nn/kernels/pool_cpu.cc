@@ -1,10 +1,10 @@
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
-#include "nn/torch.h"
 
 // Fast form of pool_rows. Ranges do not overlap, so each row of the gradient belongs to one range and one thread.
 namespace verbatim::nn {

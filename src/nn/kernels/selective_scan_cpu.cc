@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/decay.h"
 #include "nn/kernels/lanes.h"
@@ -8,7 +9,6 @@
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
-#include "nn/torch.h"
 
 // Fast form of selective_scan: sixteen channels at a time, row after row, the states of these channels in registers, a
 // few states after the other. Only the states at the start of every stretch of kStretch rows are kept; the backward

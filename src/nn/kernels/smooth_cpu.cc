@@ -1,12 +1,12 @@
 #include <algorithm>
 
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/lanes.h"
 #include "nn/kernels/sequence_tasks.h"
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
-#include "nn/torch.h"
 
 // Fast form of smooth_rows: one pass over the rows, the running row in the cache.
 namespace verbatim::nn {

@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "nn/autograd.h"
 #include "nn/kernels/chunk_products.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/decay.h"
@@ -11,7 +12,6 @@
 #include "nn/kernels/state_space.h"
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
-#include "nn/torch.h"
 
 // Fast form of state_space: a sequence in chunks of kChunk rows, and matrix products within and between them
 // (arXiv 2405.21060, section 6). With u = delta x, L[t, s] the decay from row s to row t >= s, e[t] that from the start

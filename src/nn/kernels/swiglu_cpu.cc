@@ -1,8 +1,8 @@
+#include "nn/autograd.h"
 #include "nn/kernels/cpu_common.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/dense_checks.h"
 #include "nn/kernels/lanes.h"
-#include "nn/torch.h"
 
 // Fast form of swiglu.
 namespace verbatim::nn {
