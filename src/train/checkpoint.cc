@@ -62,7 +62,8 @@ RunState parse_state(const json& object) {
   state.average_bits = object.at("average_bits").get<double>();
   state.best_average_bits = object.at("best_average_bits").get<double>();
   state.best_eval_bits = object.at("best_eval_bits").get<double>();
-  // Not in runs of before there was a best one.
+  // Not in runs of before these were kept.
+  state.flops = object.value("flops", 0.0);
   state.best_step = object.value("best_step", int64_t{0});
   state.best_step_bits = object.value("best_step_bits", 0.0);
   state.data_bytes = object.at("data_bytes").get<uint64_t>();
@@ -113,6 +114,7 @@ void CheckpointFolder::save(LanguageModel& model, const Optimizer& optimizer, co
                  {"sample_generator", state.sample_generator},
                  {"seconds", state.seconds},
                  {"bytes", state.bytes},
+                 {"flops", state.flops},
                  {"average_bits", state.average_bits},
                  {"best_average_bits", state.best_average_bits},
                  {"best_eval_bits", state.best_eval_bits},

@@ -19,6 +19,7 @@ struct RunState {
   std::string sample_generator;  // Random::state()
   double seconds = 0;            // training time so far
   int64_t bytes = 0;             // text bytes trained on
+  double flops = 0;              // floating point operations of all steps, as BackboneCost counts them
   double average_bits = 0;       // running average of bits per byte
   double best_average_bits = 0;  // its best value
   double best_eval_bits = 0;     // 0: no evaluation yet

@@ -63,11 +63,17 @@ void OptimSettings::visit(SettingsVisitor& visitor) {
 }
 
 void TrainSettings::visit(SettingsVisitor& visitor) {
-  visitor.setting("steps", steps,
-                  {.help = "optimizer steps; 0: until max_seconds", .unit = "steps", .minimum = 0, .maximum = 1e12});
+  visitor.setting(
+      "steps", steps,
+      {.help = "optimizer steps; 0: until max_seconds or max_flops", .unit = "steps", .minimum = 0, .maximum = 1e12});
   visitor.setting("max_seconds", max_seconds,
                   {.help = "training time over all resumed parts, evaluation not counted; 0: until steps",
                    .unit = "seconds",
+                   .minimum = 0});
+  visitor.setting("max_flops", max_flops,
+                  {.help = "floating point operations of training, counted from the shapes of what was read: equal "
+                           "compute for models that cost more or less a byte; 0: until steps or max_seconds",
+                   .unit = "operations",
                    .minimum = 0});
   visitor.setting(
       "from", from,
@@ -123,8 +129,10 @@ void RunSettings::visit(SettingsVisitor& visitor) {
 }
 
 void RunSettings::validate() const {
-  if (train.steps == 0 && train.max_seconds == 0) {
-    throw_input("train.steps and train.max_seconds are both 0: set one of them, for instance --train.steps=5000");
+  if (train.steps == 0 && train.max_seconds == 0 && train.max_flops == 0) {
+    throw_input(
+        "train.steps, train.max_seconds and train.max_flops are all 0: set one of them, for instance "
+        "--train.steps=5000");
   }
   if (data.window_bytes > data.batch_bytes) {
     throw_input(

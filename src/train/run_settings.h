@@ -39,6 +39,7 @@ struct OptimSettings : Settings {
 struct TrainSettings : Settings {
   int64_t steps = 0;
   double max_seconds = 0;
+  double max_flops = 0;
   std::string from;
   int64_t seed = 1;
   std::string precision = "auto";

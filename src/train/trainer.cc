@@ -44,6 +44,7 @@ struct StepResult {
   double learning_rate = 0;
   double data_seconds = 0;
   double innermost_rows = 0;
+  double flops = 0;
   SamplerPosition taken_from;  // of its first batch
   SamplerPosition next;
 };
@@ -181,6 +182,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     double progress = 0;
     if (train.steps > 0) progress = static_cast<double>(state.step) / static_cast<double>(train.steps);
     if (train.max_seconds > 0) progress = std::max(progress, state.seconds / train.max_seconds);
+    if (train.max_flops > 0) progress = std::max(progress, state.flops / train.max_flops);
     return progress;
   };
   const auto stopping = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
@@ -212,7 +214,6 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
   // One optimizer step: batches, forward, backward, norm, update.
   const auto take_step = [&]() -> StepResult {
     StepResult step;
-    double multiplications = 0;
     model_->decoder().begin_step(state.step + 1);
     for (int64_t i = 0; i < settings_->optim.accumulation; ++i) {
       const auto waiting = Clock::now();
@@ -231,7 +232,8 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       step.bytes += static_cast<double>(batch.scored_bytes);
       const BackboneCost cost = model_->cost(batch);
       step.innermost_rows += cost.innermost_rows;
-      multiplications += cost.multiplications;
+      // Forward and backward: two operations for each multiplication, three passes.
+      step.flops += 6 * cost.multiplications;
       step.next = prepared.next;
     }
     const double scale = 1 / std::max(step.positions, 1.0);
@@ -247,13 +249,12 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     step.learning_rate = learning_rate(settings_->optim, state.step + 1, progress_of());
     optimizer.step(step.learning_rate, scale, step.norm);
     optimizer.clear_gradients();
-    // Forward and backward: two operations for each multiplication, three passes.
-    window_flops += 6 * multiplications;
     return step;
   };
 
   while ((train.steps == 0 || state.step < train.steps) &&
-         (train.max_seconds == 0 || state.seconds < train.max_seconds) && !stopping()) {
+         (train.max_seconds == 0 || state.seconds < train.max_seconds) &&
+         (train.max_flops == 0 || state.flops < train.max_flops) && !stopping()) {
     const auto started = Clock::now();
     const StepResult step = take_step();
     const double step_seconds = seconds_since(started);
@@ -265,6 +266,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     state.data = step.next;
     state.seconds += step_seconds;
     state.bytes += static_cast<int64_t>(step.bytes);
+    state.flops += step.flops;
     state.average_bits = state.step == 1 ? bits : kAverageDecay * state.average_bits + (1 - kAverageDecay) * bits;
     if (state.best_average_bits == 0 || state.average_bits < state.best_average_bits)
       state.best_average_bits = state.average_bits;
@@ -272,6 +274,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     waited_here += step.data_seconds;
     ++window_steps;
     window_bytes += static_cast<int64_t>(step.bytes);
+    window_flops += step.flops;
     window_innermost += step.innermost_rows;
     window.step_seconds += step_seconds;
     window.data_seconds += step.data_seconds;
@@ -312,6 +315,7 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
                                          {"optim/lr", report.learning_rate},
                                          {"optim/grad_norm", report.gradient_norm},
                                          {"optim/total_bytes", report.total_bytes},
+                                         {"optim/total_flops", state.flops},
                                          {"speed/bytes_per_second", report.bytes_per_second},
                                          {"speed/step_seconds", report.step_seconds},
                                          {"speed/data_seconds", report.data_seconds},

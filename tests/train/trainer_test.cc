@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numbers>
 #include <regex>
 #include <stdexcept>
 
@@ -366,6 +368,34 @@ TEST_F(trainer, stops_by_time) {
   EXPECT_EQ(story.result.end, TrainEnd::kFinished);
   EXPECT_GE(story.result.seconds, 0.2);
   EXPECT_GE(story.reports.back().progress, 0);
+}
+
+// Whatever a batch costs: a run ends with the step that reaches the number of operations, and the schedule with it.
+TEST_F(trainer, stops_by_operations_and_resumes_to_the_same) {
+  const std::string patches = testing::kPatchModel;
+  (void)train({.model = patches, .overrides = {"train.steps=9", "optim.schedule=constant"}}, data_, run_);
+  std::vector<double> spent;
+  for (const nlohmann::json& line : metrics_of(run_)) {
+    if (line.contains("optim/total_flops")) spent.push_back(line.at("optim/total_flops").get<double>());
+  }
+  ASSERT_EQ(spent.size(), 9u);
+  EXPECT_TRUE(std::is_sorted(spent.begin(), spent.end()));
+  EXPECT_GT(spent[0], 0);
+
+  const auto until = [&](double flops) {
+    return std::vector<std::string>{"train.steps=0", fmt::format("train.max_flops={:.1f}", flops)};
+  };
+  const Story whole = train({.model = patches, .overrides = until(spent[6])}, data_, folder_ / "whole");
+  EXPECT_EQ(whole.result.end, TrainEnd::kFinished);
+  EXPECT_EQ(whole.result.steps, 7);
+  EXPECT_EQ(whole.reports.back().progress, 1);
+  EXPECT_NEAR(whole.reports.back().learning_rate,
+              1e-2 * (0.1 + 0.9 * 0.5 * (1 + std::cos(std::numbers::pi * spent[5] / spent[6]))), 1e-9);
+  EXPECT_EQ(train({.model = patches, .overrides = until(spent[6] + 1)}, data_, folder_ / "more").result.steps, 8);
+
+  (void)train({.model = patches, .overrides = until(spent[6]), .stop_at = 3}, data_, folder_ / "parts");
+  (void)train({.model = patches, .overrides = until(spent[6])}, data_, folder_ / "parts");
+  expect_same_run(folder_ / "whole", folder_ / "parts", 7);
 }
 
 // --- what goes wrong ---
