@@ -29,7 +29,7 @@ fs::path find_run_settings(const fs::path& path, const fs::path& model_folder) {
 }  // namespace
 
 ModelArgument open_model(const fs::path& path) {
-  if (fs::is_regular_file(path) && path.filename() != "best") {
+  if (fs::is_regular_file(path) && !names_best_checkpoint(path)) {
     throw_input("{}: is a file; expected a model folder or a run folder", path.string());
   }
   ModelArgument argument;

@@ -48,7 +48,7 @@ std::string command_line() {
 
 // A settings file; or a model to go on with, whose settings are the beginning and whose weights train.from.
 std::shared_ptr<RunSettings> read_settings(const TrainFlags& flags) {
-  const bool is_model = std::filesystem::is_directory(flags.config) || flags.config.filename() == "best";
+  const bool is_model = std::filesystem::is_directory(flags.config) || names_best_checkpoint(flags.config);
   SettingsTree tree = is_model ? SettingsTree::from_json(to_json(*load_model_settings(flags.config)),
                                                          (flags.config / "config.json").string())
                                : SettingsTree::from_toml_file(flags.config);

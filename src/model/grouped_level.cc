@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/index_tensor.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
 #include "nn/torch.h"
@@ -28,10 +29,6 @@ nn::Sequences patch_sequences(const Patches& patches, const Rows& rows) {
   nn::Sequences sequences{.offsets = patches.boundary_row};  // a boundary is the first row of [kP, kP + P)
   sequences.offsets.push_back(rows.count());
   return sequences;
-}
-
-at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& device) {
-  return at::tensor(values, at::kLong).to(device);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/index_tensor.h"
 #include "nn/kernels/dense.h"
 #include "nn/kernels/state_space.h"
 #include "nn/rows_cpu.h"
@@ -97,7 +98,7 @@ at::Tensor LearnedLevel::boundary_loss(const at::Tensor& probability_N, const st
   const std::vector<int64_t> hinted =
       hint_ != 0 && settings_.hint_weight > 0 ? hinted_rows(rows) : std::vector<int64_t>();
   if (!hinted.empty()) {
-    const at::Tensor at_hints = probability_N.index_select(0, at::tensor(hinted).to(probability_N.device()));
+    const at::Tensor at_hints = probability_N.index_select(0, index_tensor(hinted, probability_N.device()));
     const at::Tensor taught = settings_.hint_weight * -at_hints.clamp_min(1e-4).log().mean();
     loss = loss.defined() ? loss + taught : taught;
   }
@@ -119,8 +120,7 @@ at::Tensor LearnedLevel::forward(const at::Tensor& x_ND, const Rows& rows, const
   rows_per_patch_ = static_cast<double>(rows.count()) / static_cast<double>(patches.boundary_row.size());
 
   const at::Device device = x_ND.device();
-  const auto index = [&](const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).to(device); };
-  const at::Tensor boundary_K = index(patches.boundary_row);
+  const at::Tensor boundary_K = index_tensor(patches.boundary_row, device);
   if (options.notes != nullptr) {
     options.notes->levels.push_back({.boundary = boundary,
                                      .probability = std::move(probability),
@@ -134,7 +134,7 @@ at::Tensor LearnedLevel::forward(const at::Tensor& x_ND, const Rows& rows, const
   const at::Tensor z_KD = inner_->forward(inner_KI, patches.inner, options).narrow(1, 0, D).to(wide).contiguous();
   const at::Tensor sure_K = probability_N.index_select(0, boundary_K).clamp(1 - kSurest, kSurest);
   const at::Tensor above_ND =
-      nn::gather_rows(nn::smooth_rows(z_KD, sure_K, patches.inner.sequences), index(patches.newest));
+      nn::gather_rows(nn::smooth_rows(z_KD, sure_K, patches.inner.sequences), index_tensor(patches.newest, device));
   // The confidence in each decision: 1 in the forward pass, but with the gradient of a factor (straight through).
   const at::Tensor is_boundary_N = probability_N.detach() > 0.5;
   const at::Tensor confidence_N = at::where(is_boundary_N, probability_N, 1 - probability_N);

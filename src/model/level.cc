@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/index_tensor.h"
 #include "nn/kernels/attention.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
@@ -17,12 +18,6 @@ namespace {
 at::Tensor add_weight(torch::nn::Module& owner, const char* name, at::Tensor value) {
   auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
   return holder->register_parameter("weight", std::move(value));
-}
-
-at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& device) {
-  const at::Tensor index =
-      at::from_blob(const_cast<int64_t*>(values.data()), {static_cast<int64_t>(values.size())}, at::kLong).clone();
-  return device.is_cpu() ? index : index.to(device);
 }
 
 }  // namespace

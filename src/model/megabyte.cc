@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/index_tensor.h"
 #include "nn/kernels/dense.h"
 #include "nn/rows_cpu.h"
 #include "nn/torch.h"
@@ -17,10 +18,6 @@ namespace verbatim {
 namespace {
 
 constexpr int64_t kBytes = 256;
-
-at::Tensor index_tensor(const std::vector<int64_t>& values, const at::Device& device) {
-  return at::tensor(values, at::kLong).to(device);
-}
 
 bool has_start_row(const Rows& rows, int64_t sequence) {
   const nn::Sequences& sequences = rows.sequences;

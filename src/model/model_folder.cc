@@ -12,10 +12,12 @@ namespace verbatim {
 
 namespace fs = std::filesystem;
 
+bool names_best_checkpoint(const fs::path& path) { return path.filename() == "best"; }
+
 fs::path find_model_folder(const fs::path& path) {
   if (fs::is_directory(path) && fs::exists(path / "config.json")) return path;
   // RUN/best names a checkpoint as RUN/latest does, which RUN stands for.
-  const fs::path pointer = path.filename() == "best" ? path : path / "latest";
+  const fs::path pointer = names_best_checkpoint(path) ? path : path / "latest";
   if (fs::is_regular_file(pointer)) {
     std::string name = read_file(pointer, 4096);
     while (!name.empty() && (name.back() == '\n' || name.back() == ' ')) name.pop_back();

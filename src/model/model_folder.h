@@ -16,6 +16,8 @@ namespace verbatim {
 // The folder that holds config.json: `path` itself, or the checkpoint that a run folder's `latest` names. Throws
 // InputError.
 [[nodiscard]] std::filesystem::path find_model_folder(const std::filesystem::path& path);
+// Whether `path` is RUN/best: a file that stands for a model folder.
+[[nodiscard]] bool names_best_checkpoint(const std::filesystem::path& path);
 
 // Throws InputError for anything missing, malformed or not fitting together.
 [[nodiscard]] std::shared_ptr<LanguageModel> load_model(const std::filesystem::path& path);
