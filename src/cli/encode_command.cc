@@ -150,7 +150,8 @@ int run_encode(EncodeFlags flags, CommandContext& context) {
   take_file(flags);
   const std::string document = text_argument(flags);
   if (!flags.html.empty()) check_page_size(document.size(), flags.file.empty() ? "the text" : flags.file.string());
-  const ModelArgument argument = open_model_or_config(flags.model);
+  // Rules cut text without weights; a model that learns its boundaries says that it needs them.
+  const ModelArgument argument = open_model_or_shapes(flags.model, {});
   LanguageModel& model = *argument.model;
 
   PositionNats scored;

@@ -424,6 +424,38 @@ heads = 2
   EXPECT_THAT(name.errors, HasSubstr("--file numbers.txt"));
 }
 
+// Seven billion parameters, and no dictionary beside the settings: what cuts text needs neither.
+TEST(program, encode_cuts_by_rules_without_weights_or_dictionary) {
+  write_file_atomically(work_folder() / "large.toml", R"([model]
+family = "tfree"
+[backbone]
+kind = "transformer"
+width = 4096
+layers = 32
+heads = 32
+)");
+  const Result words = run("encode large.toml 'The cat sat.'");
+  EXPECT_EQ(words.code, 0) << words.errors;
+  EXPECT_THAT(words.output, StartsWith("The· cat· sat·.\n12 bytes in 4 parts"));
+
+  write_file_atomically(work_folder() / "learned.toml", R"([model]
+family = "patch"
+[backbone]
+kind = "level"
+boundary = "learned"
+width = 4096
+heads = 32
+[backbone.inner]
+kind = "transformer"
+width = 4096
+layers = 32
+heads = 32
+)");
+  const Result learned = run("encode learned.toml 'The cat sat.'");
+  EXPECT_EQ(learned.code, 2);
+  EXPECT_THAT(learned.errors, HasSubstr("needs the weights"));
+}
+
 TEST(program, encode_says_what_does_not_fit_a_page) {
   write_file_atomically(work_folder() / "long.txt", std::string((1 << 20) + 1, 'x'));
   const Result result = run("encode levels.toml --file long.txt --html long.html");
