@@ -36,8 +36,9 @@ double pass_seconds(LanguageModel& model, int64_t rows) {
 }  // namespace
 
 std::vector<BenchFigure> bench_draft(const BenchOptions& options) {
-  if (options.model.empty()) throw UsageError("expected a model: verbatim bench draft MODEL");
-  const ModelArgument argument = open_model(options.model);
+  if (options.model.empty()) throw UsageError("expected a model or settings: verbatim bench draft MODEL|CONFIG.toml");
+  // Weights drawn at random write nothing that a draft could guess, but show what rows cost in a model of that size.
+  const ModelArgument argument = open_model_or_config(options.model);
   LanguageModel& model = *argument.model;
   std::vector<double> plain_rate, draft_rate, ratio, bytes_per_pass, kept_share;
   const auto start = std::chrono::steady_clock::now();
