@@ -2,24 +2,19 @@
 
 #include <chrono>
 #include <cmath>
-#include <ctime>
-#include <numbers>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/random.h"
-#include "base/text_format.h"
 #include "corpus/corpus.h"
-#include "formats/event_writer.h"
-#include "formats/json_lines.h"
 #include "model/model_folder.h"
 #include "nn/torch.h"
 #include "settings/settings_tree.h"
 #include "train/batch_source.h"
-#include "train/boundary_statistics.h"
 #include "train/product_rate.h"
 #include "train/schedule.h"
+#include "train/step_log.h"
 
 namespace verbatim {
 
@@ -35,16 +30,10 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 constexpr int64_t kExplosionSteps = 50;
 constexpr double kAverageDecay = 0.98;
 constexpr int64_t kStepsBetweenWarnings = 500;
+constexpr int64_t kStepsBetweenFlushes = 100;
 
 struct StepResult {
-  double loss = 0;
-  double positions = 0;
-  double bytes = 0;
-  double norm = 0;
-  double learning_rate = 0;
-  double data_seconds = 0;
-  double innermost_rows = 0;
-  double flops = 0;
+  StepFigures figures;
   SamplerPosition taken_from;  // of its first batch
   SamplerPosition next;
 };
@@ -162,11 +151,10 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     if (hooks.on_warning) hooks.on_warning(warning);
   }
   write_run_files(program);
-  const fs::path metrics_path = run_ / "metrics.jsonl";
-  if (fs::exists(metrics_path)) truncate_after_step(metrics_path, state.step);
-  JsonLinesWriter metrics(metrics_path);
-  std::unique_ptr<EventWriter> events;
-  if (settings_->log.tensorboard) events = std::make_unique<EventWriter>(run_ / "tb");
+  const double product_rate = settings_->log.measure_seconds > 0
+                                  ? measure_product_rate(forward.compute_type, device, settings_->log.measure_seconds)
+                                  : 0;
+  StepLog log(run_, state.step, settings_->log, model_->decoder().trains_on_likelihood(), product_rate);
 
   Random sample_generator = Random::from_state(state.sample_generator);
   BatchSource source(
@@ -193,32 +181,27 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       state.best_step_bits = held_out_now;
     }
     state.sample_generator = sample_generator.state();
-    metrics.sync();  // the lines up to here must not be missing when the run resumes from here
+    log.sync();
     checkpoints.save(*model_, optimizer, state, model_card(state));
     checkpoints.prune(settings_->checkpoint.keep, settings_->checkpoint.keep_every, state.best_step);
   };
 
-  const double product_rate = settings_->log.measure_seconds > 0
-                                  ? measure_product_rate(forward.compute_type, device, settings_->log.measure_seconds)
-                                  : 0;
-  const bool is_likelihood = model_->decoder().trains_on_likelihood();
   TrainResult result;
   int64_t saved_step = state.step;
   int64_t steps_above = 0;
   double seconds_here = 0, waited_here = 0;
-  StepReport window;  // sums since the last report
-  double window_flops = 0, window_innermost = 0;
-  BoundaryStatistics boundaries;
-  int64_t window_steps = 0, window_bytes = 0, next_boundary_warning = 0;
+  int64_t next_boundary_warning = 0;
 
   // One optimizer step: batches, forward, backward, norm, update.
   const auto take_step = [&]() -> StepResult {
+    const auto started = Clock::now();
     StepResult step;
+    StepFigures& figures = step.figures;
     model_->decoder().begin_step(state.step + 1);
     for (int64_t i = 0; i < settings_->optim.accumulation; ++i) {
       const auto waiting = Clock::now();
       const PreparedBatch prepared = source.next();
-      step.data_seconds += seconds_since(waiting);
+      figures.data_seconds += seconds_since(waiting);
       if (i == 0) step.taken_from = prepared.taken_from;
       const PositionBatch& batch = prepared.batch;
       double targets = 0;
@@ -226,58 +209,51 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
       const TrainingLoss loss = model_->training_loss(batch, forward);
       const at::Tensor of_rows = loss.rows_N.sum();
       (loss.levels.defined() ? of_rows + loss.levels * targets : of_rows).backward();
-      step.loss += of_rows.item<double>();
-      step.positions += targets;
-      boundaries.add(loss.notes);
-      step.bytes += static_cast<double>(batch.scored_bytes);
+      figures.loss += of_rows.item<double>();
+      figures.positions += targets;
+      log.add(loss.notes);
+      figures.bytes += static_cast<double>(batch.scored_bytes);
       const BackboneCost cost = model_->cost(batch);
-      step.innermost_rows += cost.innermost_rows;
+      figures.innermost_rows += cost.innermost_rows;
       // Forward and backward: two operations for each multiplication, three passes.
-      step.flops += 6 * cost.multiplications;
+      figures.flops += 6 * cost.multiplications;
       step.next = prepared.next;
     }
-    const double scale = 1 / std::max(step.positions, 1.0);
-    step.norm = optimizer.gradient_norm(scale);
-    if (!std::isfinite(step.loss) || !std::isfinite(step.norm)) {
+    const double scale = 1 / std::max(figures.positions, 1.0);
+    figures.norm = optimizer.gradient_norm(scale);
+    if (!std::isfinite(figures.loss) || !std::isfinite(figures.norm)) {
       throw std::runtime_error(
           fmt::format("the {} is not a number at step {} (batch at epoch {}, piece {}); stopped, the checkpoint of "
                       "step {} is intact. Try a "
                       "lower optim.learning_rate, a longer optim.warmup, or --train.precision=float32",
-                      std::isfinite(step.loss) ? "gradient" : "loss", state.step + 1, step.taken_from.epoch,
+                      std::isfinite(figures.loss) ? "gradient" : "loss", state.step + 1, step.taken_from.epoch,
                       step.taken_from.index, saved_step));
     }
-    step.learning_rate = learning_rate(settings_->optim, state.step + 1, progress_of());
-    optimizer.step(step.learning_rate, scale, step.norm);
+    figures.learning_rate = learning_rate(settings_->optim, state.step + 1, progress_of());
+    optimizer.step(figures.learning_rate, scale, figures.norm);
     optimizer.clear_gradients();
+    figures.seconds = seconds_since(started);
     return step;
   };
 
   while ((train.steps == 0 || state.step < train.steps) &&
          (train.max_seconds == 0 || state.seconds < train.max_seconds) &&
          (train.max_flops == 0 || state.flops < train.max_flops) && !stopping()) {
-    const auto started = Clock::now();
     const StepResult step = take_step();
-    const double step_seconds = seconds_since(started);
-    // For decoders with a loss of their own these are not bits of text, but falling and exploding look the same.
-    const double bits = step.loss / std::numbers::ln2 / std::max(step.bytes, 1.0);
+    const double bits = step.figures.bits_per_byte();
 
     ++state.step;
     held_out_now = 0;
     state.data = step.next;
-    state.seconds += step_seconds;
-    state.bytes += static_cast<int64_t>(step.bytes);
-    state.flops += step.flops;
+    state.seconds += step.figures.seconds;
+    state.bytes += static_cast<int64_t>(step.figures.bytes);
+    state.flops += step.figures.flops;
     state.average_bits = state.step == 1 ? bits : kAverageDecay * state.average_bits + (1 - kAverageDecay) * bits;
     if (state.best_average_bits == 0 || state.average_bits < state.best_average_bits)
       state.best_average_bits = state.average_bits;
-    seconds_here += step_seconds;
-    waited_here += step.data_seconds;
-    ++window_steps;
-    window_bytes += static_cast<int64_t>(step.bytes);
-    window_flops += step.flops;
-    window_innermost += step.innermost_rows;
-    window.step_seconds += step_seconds;
-    window.data_seconds += step.data_seconds;
+    seconds_here += step.figures.seconds;
+    waited_here += step.figures.data_seconds;
+    log.add(step.figures);
 
     const bool above = train.explosion_factor > 0 && state.step > settings_->optim.warmup &&
                        bits > train.explosion_factor * state.best_average_bits;
@@ -292,92 +268,31 @@ TrainResult Trainer::run(const TrainHooks& hooks, const ProgramInfo& program) {
     }
 
     if (state.step % settings_->log.every == 0 || state.step == 1 || state.step == train.steps) {
-      const auto count = static_cast<double>(window_steps);
-      StepReport report{.step = state.step,
-                        .loss_per_position = step.loss / std::max(step.positions, 1.0),
-                        .is_likelihood = is_likelihood,
-                        .bits_per_byte = bits,
-                        .average_bits_per_byte = state.average_bits,
-                        .gradient_norm = step.norm,
-                        .learning_rate = step.learning_rate,
-                        .bytes_per_second = static_cast<double>(window_bytes) / std::max(window.step_seconds, 1e-9),
-                        .step_seconds = window.step_seconds / count,
-                        .data_seconds = window.data_seconds / count,
-                        .flops = window_flops / std::max(window.step_seconds, 1e-9),
-                        .flops_share = 0,  // unless measured, below
-                        .total_bytes = state.bytes,
-                        .seconds = state.seconds,
-                        .progress = progress_of(),
-                        .bytes_per_patch = static_cast<double>(window_bytes) / std::max(window_innermost, 1.0),
-                        .peak_memory_bytes = peak_memory_bytes()};
-      std::vector<JsonLineField> line = {{"global_step", report.step},
-                                         {"loss/train", report.loss_per_position},
-                                         {"optim/lr", report.learning_rate},
-                                         {"optim/grad_norm", report.gradient_norm},
-                                         {"optim/total_bytes", report.total_bytes},
-                                         {"optim/total_flops", state.flops},
-                                         {"speed/bytes_per_second", report.bytes_per_second},
-                                         {"speed/step_seconds", report.step_seconds},
-                                         {"speed/data_seconds", report.data_seconds},
-                                         {"speed/flops", report.flops},
-                                         {"memory/peak_bytes", report.peak_memory_bytes},
-                                         {"chunk/mean_bytes", report.bytes_per_patch},
-                                         {"train/seconds", report.seconds},
-                                         {"created_at", format_time_utc(std::time(nullptr))}};
-      if (is_likelihood) {
-        line.insert(line.begin() + 2,
-                    {{"loss/bpb", report.bits_per_byte}, {"loss/bpb_average", report.average_bits_per_byte}});
-      }
-      for (const auto& [name, value] : boundaries.figures()) {
-        line.emplace_back(name, value);
-        if (events) events->scalar(name, report.step, value);
-      }
-      if (product_rate > 0) {
-        report.flops_share = report.flops / product_rate;
-        line.emplace_back("speed/mfu", report.flops_share);
-      }
-      metrics.write(line);
+      const StepReport report = log.write(state, step.figures, progress_of());
       if (hooks.on_warning && state.step > settings_->optim.warmup && state.step >= next_boundary_warning) {
-        for (const std::string& advice : boundaries.collapses()) {
+        for (const std::string& advice : report.boundary_advice) {
           hooks.on_warning(fmt::format("step {}: {}", state.step, advice));
           next_boundary_warning = state.step + kStepsBetweenWarnings;
         }
       }
-      report.boundaries = boundaries.summary();
-      boundaries = {};
-      if (events) {
-        if (is_likelihood) events->scalar("loss/bpb", report.step, report.bits_per_byte);
-        events->scalar("loss/train", report.step, report.loss_per_position);
-        events->scalar("optim/lr", report.step, report.learning_rate);
-        events->scalar("optim/grad_norm", report.step, report.gradient_norm);
-        events->scalar("speed/bytes_per_second", report.step, report.bytes_per_second);
-        if (product_rate > 0) events->scalar("speed/mfu", report.step, report.flops_share);
-      }
       if (hooks.on_step) hooks.on_step(report);
-      window = {};
-      window_steps = window_bytes = 0;
-      window_flops = window_innermost = 0;
     }
     if (hooks.evaluate && train.eval_every > 0 && state.step % train.eval_every == 0) {
       const double held_out = hooks.evaluate(*model_);
       if (held_out > 0 && (state.best_eval_bits == 0 || held_out < state.best_eval_bits))
         state.best_eval_bits = held_out;
       held_out_now = held_out;
-      metrics.write({{"global_step", state.step},
-                     {"eval/bpb", held_out},
-                     {"train/seconds", state.seconds},
-                     {"created_at", format_time_utc(std::time(nullptr))}});
-      if (events) events->scalar("eval/bpb", state.step, held_out);
+      log.write_evaluation(state, held_out);
       if (hooks.on_evaluation) hooks.on_evaluation(state.step, held_out);
     }
     if (hooks.sample && train.sample_every > 0 && state.step % train.sample_every == 0) {
       const std::shared_ptr<LanguageModel> writer = !device.is_cpu() ? cpu_copy(*model_, run_ / "tokenizer") : model_;
       const std::string text = hooks.sample(*writer, sample_generator);
       write_file_atomically(run_ / "samples" / fmt::format("{:010}.txt", state.step), text);
-      if (events) events->text("sample", state.step, text);
+      log.write_sample(state.step, text);
       if (hooks.on_sample) hooks.on_sample(state.step, text);
     }
-    if (events && state.step % 100 == 0) events->flush();
+    if (state.step % kStepsBetweenFlushes == 0) log.flush();
     // Weights of an explosion in progress must not push good ones out.
     if (settings_->checkpoint.every > 0 && state.step % settings_->checkpoint.every == 0 && steps_above == 0) {
       save();

@@ -11,30 +11,9 @@
 #include "train/checkpoint.h"
 #include "train/environment.h"
 #include "train/run_settings.h"
+#include "train/step_log.h"
 
 namespace verbatim {
-
-// One line of metrics, for whoever watches.
-struct StepReport {
-  int64_t step = 0;
-  double loss_per_position = 0;
-  bool is_likelihood = true;         // else the two that follow are only the loss in other units
-  double bits_per_byte = 0;          // of this step's text
-  double average_bits_per_byte = 0;  // running average
-  double gradient_norm = 0;
-  double learning_rate = 0;
-  double bytes_per_second = 0;  // since the last report
-  double step_seconds = 0;      // mean since the last report
-  double data_seconds = 0;      // share of it spent waiting for data
-  double flops = 0;             // floating point operations per second of matrix products
-  double flops_share = 0;       // of the rate that the machine multiplies large matrices at; 0: not measured
-  int64_t total_bytes = 0;
-  double seconds = 0;           // training time of the run so far
-  double progress = 0;          // 0 to 1
-  double bytes_per_patch = 0;   // text for each row of the innermost backbone
-  std::string boundaries = {};  // what levels with learned boundaries do, for people; empty without
-  int64_t peak_memory_bytes = 0;
-};
 
 // What happens around the loop. Unset members are skipped.
 struct TrainHooks {
