@@ -198,6 +198,7 @@ void LayerStack::advance_pieces(float* x_RD, std::span<const int64_t> stream, st
     piece_of_row.push_back(piece);
   }
   std::vector<BackboneState*> pointers;
+  pointers.reserve(pieces.size());
   for (BackboneState& piece : pieces) pointers.push_back(&piece);
   advance(x_RD, {.stream = piece_of_row, .symbols = {}, .marks = {}}, pointers, 0);
   for (size_t s = 0; s < states.size(); ++s) {

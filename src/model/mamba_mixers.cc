@@ -16,7 +16,7 @@ namespace {
 // Bias of the step size: the inverse of softplus at sizes between 0.001 and 0.1, evenly spread on a log scale
 // (Mamba-1 paper, section 3.6).
 at::Tensor initial_step_bias(int64_t count, at::Generator& generator) {
-  const at::Tensor bias = initial_uniform({count}, std::log(1e-3), std::log(0.1), generator);
+  at::Tensor bias = initial_uniform({count}, std::log(1e-3), std::log(0.1), generator);
   if (ShapesOnly::active()) return bias;
   const at::Tensor step = bias.exp().clamp_min(1e-4);
   return step + at::log(-at::expm1(-step));
