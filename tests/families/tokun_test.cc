@@ -199,6 +199,8 @@ TEST(tokun, has_the_published_number_of_parameters) {
 TEST(tokun, is_no_larger_than_the_published_one) {
   at::Generator generator = at::detail::createCPUGenerator(1);
   TokunEncoderSettings small, three_levels, robust;  // as in configs/: tokun-small, tokun-4x4x4-small, tokun-robust
+  small.width = 128;
+  small.join_layer = false;
   three_levels.chain = "4x4x4";
   three_levels.width = 184;
   robust.width = 128;
