@@ -43,26 +43,26 @@ void StepLog::add(const StepFigures& step) {
 StepReport StepLog::write(const RunState& state, const StepFigures& newest, double progress) {
   const auto count = static_cast<double>(window_steps_);
   const double seconds = std::max(window_.seconds, kShortest);
-  const StepReport report{.step = state.step,
-                          .loss_per_position = newest.loss / std::max(newest.positions, 1.0),
-                          .is_likelihood = is_likelihood_,
-                          .bits_per_byte = newest.bits_per_byte(),
-                          .average_bits_per_byte = state.average_bits,
-                          .gradient_norm = newest.norm,
-                          .learning_rate = newest.learning_rate,
-                          .bytes_per_second = window_.bytes / seconds,
-                          .step_seconds = window_.seconds / count,
-                          .data_seconds = window_.data_seconds / count,
-                          .flops = window_.flops / seconds,
-                          .flops_share = product_rate_ > 0 ? window_.flops / seconds / product_rate_ : 0,
-                          .total_bytes = state.bytes,
-                          .total_flops = state.flops,
-                          .seconds = state.seconds,
-                          .progress = progress,
-                          .bytes_per_patch = window_.bytes / std::max(window_.innermost_rows, 1.0),
-                          .peak_memory_bytes = peak_memory_bytes(),
-                          .boundaries = boundaries_.summary(),
-                          .boundary_advice = boundaries_.collapses()};
+  StepReport report{.step = state.step,
+                    .loss_per_position = newest.loss / std::max(newest.positions, 1.0),
+                    .is_likelihood = is_likelihood_,
+                    .bits_per_byte = newest.bits_per_byte(),
+                    .average_bits_per_byte = state.average_bits,
+                    .gradient_norm = newest.norm,
+                    .learning_rate = newest.learning_rate,
+                    .bytes_per_second = window_.bytes / seconds,
+                    .step_seconds = window_.seconds / count,
+                    .data_seconds = window_.data_seconds / count,
+                    .flops = window_.flops / seconds,
+                    .flops_share = product_rate_ > 0 ? window_.flops / seconds / product_rate_ : 0,
+                    .total_bytes = state.bytes,
+                    .total_flops = state.flops,
+                    .seconds = state.seconds,
+                    .progress = progress,
+                    .bytes_per_patch = window_.bytes / std::max(window_.innermost_rows, 1.0),
+                    .peak_memory_bytes = peak_memory_bytes(),
+                    .boundaries = boundaries_.summary(),
+                    .boundary_advice = boundaries_.collapses()};
   write_line(report);
   if (events_) write_events(report);
   window_ = {};
