@@ -101,6 +101,17 @@ Record record_of(const ReconstructionReport& report, const std::string& part) {
   return record.set("characters", report.all.character.all).set("blocks", report.blocks);
 }
 
+// The same decoded with a check: what was decoded is encoded again, and where the vectors differ, searched for.
+Record record_of(const ReconstructionReport::Checked& checked, uint64_t bytes, const std::string& part) {
+  Record record;
+  record.set("suite", "reconstruction").set("part", part + ", checked");
+  record.set("byte", checked.all.byte.value()).set("character", checked.all.character.value());
+  record.set("block", checked.all.block.value()).set("zero_byte", checked.all.zero_byte.value());
+  record.set("characters", checked.all.character.all);
+  record.set("confirmed", checked.confirmed.value()).set("confirmed_right", checked.confirmed_right.value());
+  return record.set("check_bytes_per_second", static_cast<double>(bytes) / std::max(checked.seconds, 1e-9));
+}
+
 // A corpus of made-up characters, every code point of the 17 planes but surrogates alike often.
 std::vector<std::string> random_texts() {
   constexpr size_t kTexts = 64, kCharacters = 1024;
@@ -123,6 +134,7 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
   constexpr int64_t kPartBytes = 1 << 19;  // for what needs no large text
   const ReconstructionSettings plain{.max_bytes = options.max_bytes,
                                      .most_examples = kExamples,
+                                     .check = true,
                                      .precision = options.precision,
                                      .interrupted = &interruption_flag()};
   const auto measure = [&](const ReconstructionSettings& settings) {
@@ -144,6 +156,7 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
   record.set("encode_bytes_per_second", static_cast<double>(whole.bytes) / std::max(whole.encode_seconds, 1e-9));
   record.set("decode_bytes_per_second", static_cast<double>(whole.bytes) / std::max(whole.decode_seconds, 1e-9));
   context.output.record(record);
+  if (whole.checked.has_value()) context.output.record(record_of(*whole.checked, whole.bytes, "text"));
   for (size_t script = 0; script < whole.characters.size(); ++script) {
     const Share& share = whole.characters[script];
     if (share.all == 0) continue;
@@ -159,6 +172,7 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
   context.output.flush();
   ReconstructionSettings part = plain;
   part.most_examples = 0;
+  part.check = false;
   part.max_bytes = options.max_bytes > 0 ? std::min(options.max_bytes, kPartBytes) : kPartBytes;
   for (const double noise : {0.1, 0.2, 0.5, 1.0}) {
     part.noise = noise;
@@ -184,7 +198,11 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
   const std::vector<std::string_view> views(texts.begin(), texts.end());
   part.shift = 0;
   part.max_bytes = 0;
-  context.output.record(record_of(measure_reconstruction(model, views, part), "random code points, planes 0 to 16"));
+  part.check = true;
+  const ReconstructionReport made_up = measure_reconstruction(model, views, part);
+  const std::string planes = "random code points, planes 0 to 16";
+  context.output.record(record_of(made_up, planes));
+  if (made_up.checked.has_value()) context.output.record(record_of(*made_up.checked, made_up.bytes, planes));
 }
 
 Record record_of(const Fertility& count, std::string_view family, std::string_view script) {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "blocks/utf32.h"
+#include "families/tokun/block_search.h"
 #include "families/tokun/tokun_decoder.h"
 #include "families/tokun/tokun_encoder.h"
 #include "text/utf8.h"
@@ -116,6 +117,31 @@ void keep_wrong(const Blocks& blocks, std::string_view predicted, uint32_t block
   }
 }
 
+// Decodes again with the encoder's help and counts that beside.
+void check(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& bytes_NT, const Blocks& target,
+           ReconstructionReport& report) {
+  auto* decoder = dynamic_cast<WholeBlockDecoder*>(&coder.decoder);
+  if (decoder == nullptr) return;
+  if (!report.checked.has_value()) report.checked.emplace();
+  ReconstructionReport::Checked& counts = *report.checked;
+  const auto checking = Clock::now();
+  const CheckedBlocks blocks = check_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type);
+  counts.seconds += seconds_since(checking);
+  const auto block_bytes = static_cast<size_t>(blocks.bytes_NT.size(1));
+  const std::string_view found(reinterpret_cast<const char*>(blocks.bytes_NT.data_ptr<uint8_t>()),
+                               static_cast<size_t>(blocks.bytes_NT.numel()));
+  counts.all += measure_reconstruction(target, found);
+  for (size_t block = 0; block < target.size(); ++block) {
+    const bool is_right = found.substr(block * block_bytes, block_bytes) ==
+                          std::string_view(target.bytes).substr(block * block_bytes, block_bytes);
+    ++counts.confirmed.all;
+    if (!blocks.confirmed[block]) continue;
+    ++counts.confirmed.right;
+    ++counts.confirmed_right.all;
+    counts.confirmed_right.right += is_right ? 1 : 0;
+  }
+}
+
 }  // namespace
 
 ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vector<std::string_view>& documents,
@@ -159,6 +185,7 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vec
         const std::string_view predicted(reinterpret_cast<const char*>(bytes_NT.data_ptr<uint8_t>()),
                                          static_cast<size_t>(bytes_NT.numel()));
         const Blocks target = blocks_of(batch, block_bytes);
+        if (settings.check) check(coder, z_NL, bytes_NT, target, report);
         report.all += measure_reconstruction(target, predicted);
         report.padded_byte += group_accuracy(target.bytes, predicted, 1);
         report.padded_character += group_accuracy(target.bytes, predicted, 4);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct ReconstructionSettings {
   int64_t batch_bytes = 65536;
   int64_t max_bytes = 0;     // of text; 0: all
   size_t most_examples = 0;  // blocks that came back wrong, kept to be shown
+  bool check = false;        // what was decoded by encoding it again (families/tokun/block_search.h)
   uint64_t seed = 1;         // of the noise
   Precision precision = Precision::kFloat32;
   const std::atomic<bool>* interrupted = nullptr;  // EvaluationStopped is thrown when set
@@ -36,6 +38,13 @@ struct ReconstructionReport {
   double nats = 0;   // of the blocks under the decoder, padding included
   double sigma = 0;  // mean over the numbers of a vector of their deviation over blocks
   double encode_seconds = 0, decode_seconds = 0;
+  // With `check`, of decoders that say all bytes of a block at once; the seconds are those of the check alone.
+  struct Checked {
+    Reconstruction all;
+    Share confirmed, confirmed_right;  // blocks, and of those that were confirmed
+    double seconds = 0;
+  };
+  std::optional<Checked> checked;
   struct Example {
     std::string text, came_back;
   };

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "model/mixer.h"
+#include "nn/kernels/dense.h"
 #include "nn/kernels/state_space.h"
 #include "nn/rows_cpu.h"
 #include "nn/state_space_rows.h"
@@ -101,7 +102,7 @@ class Mamba1Mixer final : public Mixer {
     const std::vector<at::Tensor> selected = select_(u_NI).split_with_sizes({rank_, states_, states_}, 1);
     const at::Tensor y_NI = nn::selective_scan(u_NI, step_(selected[0].contiguous()), log_decay_IS_,
                                                selected[1].contiguous(), selected[2].contiguous(), skip_I_, sequences);
-    return out_(y_NI * at::silu(z_NI));
+    return out_(nn::silu_gate(y_NI, z_NI));
   }
 
   void advance(const float* x_RD, float* delta_RD, const StreamRows& rows, std::span<BackboneState*> states,

@@ -19,13 +19,13 @@ namespace {
 
 #if defined(__GLIBC__)
 constexpr int kLargestKept = 32 << 20;  // the most that the C library allows
-constexpr int kKept = 1 << 30;
+constexpr int kWithoutLimit = -1;
 
 void keep_freed_memory() {
   // Both or none: setting one stops the other from growing by itself.
   if (std::getenv("MALLOC_TRIM_THRESHOLD_") != nullptr || std::getenv("MALLOC_MMAP_THRESHOLD_") != nullptr) return;
   mallopt(M_MMAP_THRESHOLD, kLargestKept);
-  mallopt(M_TRIM_THRESHOLD, kKept);
+  mallopt(M_TRIM_THRESHOLD, kWithoutLimit);
 }
 #else
 void keep_freed_memory() {}

@@ -204,10 +204,11 @@ TEST(tokun, is_no_larger_than_the_published_one) {
   three_levels.chain = "4x4x4";
   three_levels.width = 184;
   robust.width = 128;
+  robust.hidden = 384;
   robust.join_layer = false;
   TokunDecoderSettings mixing;
-  mixing.hidden = 1024;
-  mixing.mixing = 4;
+  mixing.character_hidden = 384;
+  mixing.mixing = 2;
   const std::vector<std::pair<TokunEncoderSettings, TokunDecoderSettings>> all = {
       {small, TokunDecoderSettings()}, {three_levels, TokunDecoderSettings()}, {robust, mixing}};
   for (const auto& [settings, decoder_settings] : all) {
@@ -381,7 +382,7 @@ TEST(tokun, disturbs_vectors_in_training_alone) {
 TEST(tokun, measures_what_comes_back) {
   const auto model = make_model(kAutoencoder);
   const std::string text = "abc \xD0\xBC\xD0\xBE\xD1\x81\xD1\x82 xyz";
-  const ReconstructionReport report = measure_reconstruction(*model, {text}, {.most_examples = 2});
+  const ReconstructionReport report = measure_reconstruction(*model, {text}, {.most_examples = 2, .check = true});
   EXPECT_EQ(report.bytes, text.size());
   EXPECT_EQ(report.blocks, 3U);
   EXPECT_EQ(report.all.character.all, 12U);
@@ -395,6 +396,11 @@ TEST(tokun, measures_what_comes_back) {
   // Twelve characters fill three blocks.
   EXPECT_EQ(report.padded_byte.all, 48U);
   EXPECT_EQ(report.padded_block.all, 3U);
+  ASSERT_TRUE(report.checked.has_value());
+  EXPECT_EQ(report.checked->all.character.all, 12U);
+  EXPECT_EQ(report.checked->confirmed.all, 3U);
+  EXPECT_EQ(report.checked->confirmed_right.all, report.checked->confirmed.right);
+  EXPECT_EQ(report.checked->confirmed_right.right, report.checked->confirmed.right) << "confirmed, and another block";
   const ReconstructionReport shifted = measure_reconstruction(*model, {text}, {.shift = 3});
   EXPECT_EQ(shifted.blocks, 4U);
   EXPECT_THROW(measure_reconstruction(*model, std::vector<std::string_view>{""}, {}), InputError);

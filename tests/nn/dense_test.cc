@@ -228,6 +228,39 @@ TEST(swiglu, survives_extreme_gates) {
   EXPECT_EQ(y[0][3].item<float>(), 100.0F);
 }
 
+// ---- silu_gate ----
+
+Function silu_gate_of(bool is_plain) {
+  return [=](const Tensors& in) -> Tensors {
+    return {is_plain ? silu_gate_plain(in[0], in[1]) : silu_gate(in[0], in[1])};
+  };
+}
+
+TEST(silu_gate, plain_form_gates_each_value) {
+  const at::Tensor x = random({3, 4}, 1), gate = random({3, 4}, 2);
+  const at::Tensor y = silu_gate_plain(x, gate);
+  for (int64_t i = 0; i < 12; ++i) {
+    const double g = doubles(gate)[i];
+    EXPECT_NEAR(doubles(y)[i], doubles(x)[i] * g / (1 + std::exp(-g)), 1e-12);
+  }
+  expect_gradients_match_differences(silu_gate_of(true), {x, gate});
+}
+
+TEST(silu_gate, fast_form_matches_plain_also_for_columns_of_wider_matrices) {
+  for (const int64_t width : {1, 16, 43, 352}) {
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+      expect_fast_matches_plain(silu_gate_of(false), silu_gate_of(true),
+                                {random({37, width}, 1) * 3, random({37, width}, 2) * 3}, {type, type},
+                                tolerance(type));
+      const at::Tensor wide = random({37, 3 * width}, 3).to(type);
+      const at::Tensor x = wide.narrow(1, 1, width), gate = wide.narrow(1, 2 * width, width);
+      EXPECT_TRUE(at::equal(silu_gate(x, gate), silu_gate(x.contiguous(), gate.contiguous())));
+    }
+  }
+  EXPECT_EQ(silu_gate(at::zeros({0, 8}), at::zeros({0, 8})).sizes(), at::IntArrayRef({0, 8}));
+  EXPECT_THROW((void)silu_gate(at::zeros({2, 7}), at::zeros({2, 8})), InternalError);
+}
+
 // ---- cross_entropy ----
 
 Function cross_entropy_of(bool is_plain, const at::Tensor& targets) {
@@ -500,6 +533,7 @@ TEST(dense, results_do_not_depend_on_the_number_of_threads) {
   expect_same_bits_for_any_threads(rms_norm_of(false, at::kBFloat16), {x, gain});
   expect_same_bits_for_any_threads(add_rms_norm_of(false, at::kBFloat16), {x, small, gain});
   expect_same_bits_for_any_threads(swiglu_of(false), {small});
+  expect_same_bits_for_any_threads(silu_gate_of(false), {small, small * 2});
   expect_same_bits_for_any_threads(cross_entropy_of(false, random_indices({rows}, -1, width, 6)), {small});
   expect_same_bits_for_any_threads(gather_sum_of(false, index), {random({300, width}, 7).to(at::kFloat)});
   expect_same_bits_for_any_threads(pool_of(false, offsets, Pool::kMean), {small});

@@ -4,12 +4,18 @@
 #include <torch/version.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "nn/torch.h"
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace verbatim::nn {
 namespace {
@@ -46,6 +52,21 @@ TEST(tensor_memory, large_tensors_ask_for_huge_pages) {
   EXPECT_EQ(at::empty({0}).numel(), 0);
   EXPECT_ANY_THROW((void)at::empty({int64_t{1} << 60}, at::kByte));
 }
+
+#if defined(__GLIBC__)
+TEST(tensor_memory, keeps_what_a_step_gives_back) {
+  if (std::getenv("MALLOC_TRIM_THRESHOLD_") != nullptr) GTEST_SKIP() << "set by the user";
+  set_up_tensor_memory();
+  constexpr int64_t kTensor = int64_t{16} << 20;
+  constexpr size_t kTensors = 80;  // 1.25 GiB of addresses: nothing is written to them
+  std::vector<at::Tensor> step;
+  for (size_t i = 0; i < kTensors; ++i) step.push_back(at::empty({kTensor}, at::kByte));
+  const size_t taken = mallinfo2().arena;
+  EXPECT_GE(taken, kTensors * kTensor);
+  step.clear();
+  EXPECT_GE(mallinfo2().arena, taken);
+}
+#endif
 
 }  // namespace
 }  // namespace verbatim::nn

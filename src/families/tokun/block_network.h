@@ -20,6 +20,10 @@ class BlockEncoderNetwork : public torch::nn::Module {
  public:
   // [N, L] float32 (double where the weights are). Dense layers compute in `type`.
   [[nodiscard]] virtual at::Tensor forward(const PositionBatch& batch, at::ScalarType type) = 0;
+  // The same for blocks that are no text: keeps nothing for texts to come.
+  [[nodiscard]] virtual at::Tensor computed(const PositionBatch& batch, at::ScalarType type) {
+    return forward(batch, type);
+  }
   // Of one block, dense layers only.
   [[nodiscard]] virtual double multiplications() const = 0;
 };

@@ -112,7 +112,7 @@ GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& 
   int64_t width = width_of_level(settings, 0, levels);
   const int64_t places = chain_.factors.front() / 4 * kBytesSaid;
   table_PW_ = register_parameter("table", initial_weight(places * kValues, width, fan_in(places), generator));
-  first_ = GatedLayer(*this, "level0", width, width, generator);
+  first_ = GatedLayer(*this, "level0", width, settings.hidden > 0 ? settings.hidden : width, generator);
   for (size_t i = 1; i < levels; ++i) {
     Level level{.factor = chain_.factors[i], .norm = {}, .join = {}, .layer = std::nullopt};
     auto holder = register_module(fmt::format("join{}", i), std::make_shared<torch::nn::Module>("join"));
@@ -176,8 +176,12 @@ at::Tensor GatedEncoder::looked_up(const PositionBatch& batch, at::ScalarType ty
 }
 
 at::Tensor GatedEncoder::forward(const PositionBatch& batch, at::ScalarType type) {
+  if (at::Tensor z_NL = looked_up(batch, computed_in(table_PW_, type)); z_NL.defined()) return z_NL;
+  return computed(batch, type);
+}
+
+at::Tensor GatedEncoder::computed(const PositionBatch& batch, at::ScalarType type) {
   type = computed_in(table_PW_, type);
-  if (at::Tensor z_NL = looked_up(batch, type); z_NL.defined()) return z_NL;
   at::Tensor x;
   if (chain_.factors.front() == 4) {
     const DifferentUnits units = different_units(batch, block_bytes_);
@@ -213,7 +217,8 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDeco
   // The vector of the block holds all that is known of its characters: there depth and width help most, and cost least.
   const auto layers_of_level = [&](size_t level, int64_t width) {
     const bool of_block = level + 1 == levels;
-    const int64_t hidden = of_block && decoder.hidden > 0 ? decoder.hidden : width;
+    const int64_t wanted = of_block ? decoder.hidden : level == 0 ? decoder.character_hidden : 0;
+    const int64_t hidden = wanted > 0 ? wanted : width;
     std::vector<GatedLayer> layers;
     layers.emplace_back(*this, fmt::format("level{}", level), width, hidden, generator);
     for (int64_t more = 1; of_block && more < decoder.depth; ++more) {
@@ -234,9 +239,10 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDeco
   }
   const int64_t width = width_of_level(settings, 0, levels);
   last_ = layers_of_level(0, width);
+  const int64_t hidden = decoder.character_hidden > 0 ? decoder.character_hidden : width;
   for (int64_t i = 0; i < decoder.mixing; ++i) {
     mixings_.push_back({.mixing = MixingLayer(*this, fmt::format("mixing{}", i), width, decoder.heads, generator),
-                        .layer = GatedLayer(*this, fmt::format("mixed{}", i), width, width, generator)});
+                        .layer = GatedLayer(*this, fmt::format("mixed{}", i), width, hidden, generator)});
   }
   norm_ = add_norm(*this, "norm", width, NormKind::kRms, kEpsilon);
   const int64_t characters = chain_.factors.front() / 4;

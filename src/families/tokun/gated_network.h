@@ -52,6 +52,7 @@ class GatedEncoder final : public BlockEncoderNetwork {
  public:
   GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator);
   [[nodiscard]] at::Tensor forward(const PositionBatch& batch, at::ScalarType type) override;
+  [[nodiscard]] at::Tensor computed(const PositionBatch& batch, at::ScalarType type) override;
   [[nodiscard]] double multiplications() const override;
   // Forgets what was kept for texts to come; the weights may change now.
   void train(bool on = true) override;

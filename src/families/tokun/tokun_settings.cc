@@ -21,6 +21,11 @@ void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
       {.help = "how a byte is said: a softmax over 256 values, or eight bits", .choices = {"softmax", "bits"}});
   if (network == "gated") {
     visitor.setting("width", width, {.help = "width of the vectors inside", .minimum = 2, .maximum = 65536});
+    visitor.setting("hidden", hidden,
+                    {.help = "hidden width of the layer on the vector of a character, which is computed once for each "
+                             "different one (0: that of the vector)",
+                     .minimum = 0,
+                     .maximum = 1048576});
     visitor.setting("join_layer", join_layer,
                     {.help = "a gated layer behind the last join; without it a block is encoded by adding what is "
                              "looked up for its characters"});
@@ -72,6 +77,11 @@ void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
                   {.help = "gated network: hidden width of these layers (0: that of the vector)",
                    .minimum = 0,
                    .maximum = 1048576});
+  visitor.setting("character_hidden", character_hidden,
+                  {.help = "gated network: hidden width of the layers on the vector of each character (0: that of the "
+                           "vector)",
+                   .minimum = 0,
+                   .maximum = 1048576});
   visitor.setting("mixing", mixing,
                   {.help = "gated network: layers in which the characters of a block look at each other, so that they "
                            "correct each other",
@@ -117,11 +127,11 @@ void TokunEncoderSettings::validate() const {
 
 void TokunDecoderSettings::validate(const TokunEncoderSettings& encoder) const {
   if (kind != "blocks") return;
-  if (encoder.network == "published" && (depth != 1 || hidden != 0 || mixing != 0)) {
+  if (encoder.network == "published" && (depth != 1 || hidden != 0 || character_hidden != 0 || mixing != 0)) {
     throw_input(
-        "decoder.depth is {}, decoder.hidden {}, decoder.mixing {}; these belong to encoder.network = \"gated\", the "
-        "published network has 1, 0 and 0",
-        depth, hidden, mixing);
+        "decoder.depth is {}, decoder.hidden {}, decoder.character_hidden {}, decoder.mixing {}; these belong to "
+        "encoder.network = \"gated\", the published network has 1, 0, 0 and 0",
+        depth, hidden, character_hidden, mixing);
   }
   if (mixing == 0) return;
   if (encoder.block_options().chain.factors.size() == 1) {

@@ -16,6 +16,7 @@ struct TokunEncoderSettings : Settings {
   int64_t latent = 256;           // width of a block's vector
   bool join_layer = true;         // gated: a layer behind the last join
   int64_t width = 192;            // gated: of the vectors inside; the published network has one width everywhere
+  int64_t hidden = 0;             // gated: hidden width of the layer on a character's vector; 0: that of the vector
   std::string head = "softmax";   // over the values of a byte; or "bits": eight yes or no
 
   // published
@@ -47,9 +48,10 @@ struct TokunEncoderSettings : Settings {
 struct TokunDecoderSettings : Settings {
   std::string kind = "blocks";  // all bytes at once, or "bytes": one after the other, by a little transformer
   // all at once, gated network
-  int64_t depth = 1;   // layers on the vector of the block,
-  int64_t hidden = 0;  // their hidden width; 0: that of the vector
-  int64_t mixing = 0;  // layers in which the characters of a block look at each other
+  int64_t depth = 1;             // layers on the vector of the block,
+  int64_t hidden = 0;            // their hidden width; 0: that of the vector
+  int64_t character_hidden = 0;  // hidden width of the layers on each character's vector; 0: that of the vector
+  int64_t mixing = 0;            // layers in which the characters of a block look at each other
   // one after the other
   int64_t width = 128;
   int64_t layers = 2;

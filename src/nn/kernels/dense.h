@@ -37,6 +37,10 @@ namespace verbatim::nn {
 [[nodiscard]] at::Tensor swiglu(const at::Tensor& gate_up_N2F);
 [[nodiscard]] at::Tensor swiglu_plain(const at::Tensor& gate_up_N2F);
 
+// x * silu(gate), both [N, F]; columns of wider matrices are read where they lie. Returns [N, F] in the type of x.
+[[nodiscard]] at::Tensor silu_gate(const at::Tensor& x_NF, const at::Tensor& gate_NF);
+[[nodiscard]] at::Tensor silu_gate_plain(const at::Tensor& x_NF, const at::Tensor& gate_NF);
+
 // Negative log-likelihood in nats of each row: logsumexp(logits) - logits[target]. logits [N, V] any type (float32
 // inside), targets [N] int64 in [0, V), or -1 for rows that do not count (they give 0 and no gradient). Returns [N]
 // float32. The gradient is formed in place of the logits' storage where possible: [N, V] is kept once, not twice.

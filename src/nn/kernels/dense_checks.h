@@ -21,6 +21,7 @@ void check_bags(const at::Tensor& index_M, const at::Tensor& offsets_N1, const c
 
 void check_linear(const at::Tensor& x_ND, const at::Tensor& weight_ED, const at::Tensor& bias_E);
 void check_norm(const at::Tensor& x_ND, const at::Tensor& gain_D);
+void check_silu_gate(const at::Tensor& x_NF, const at::Tensor& gate_NF);
 void check_cross_entropy(const at::Tensor& logits_NV, const at::Tensor& targets_N);
 void check_offsets(const std::vector<int64_t>& offsets_K1, int64_t rows);
 

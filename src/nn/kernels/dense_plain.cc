@@ -49,6 +49,12 @@ void check_norm(const at::Tensor& x_ND, const at::Tensor& gain_D) {
                   "rms_norm: gain does not fit width {}", x_ND.size(1));
 }
 
+void check_silu_gate(const at::Tensor& x_NF, const at::Tensor& gate_NF) {
+  check_matrix(x_NF, "silu_gate");
+  VERBATIM_ASSERT(x_NF.sizes() == gate_NF.sizes(), "silu_gate: {} values in a row, {} gates", x_NF.size(1),
+                  gate_NF.size(1));
+}
+
 void check_cross_entropy(const at::Tensor& logits_NV, const at::Tensor& targets_N) {
   check_matrix(logits_NV, "cross_entropy");
   VERBATIM_ASSERT(targets_N.dim() == 1 && targets_N.size(0) == logits_NV.size(0),
@@ -91,6 +97,12 @@ at::Tensor swiglu_plain(const at::Tensor& gate_up_N2F) {
   VERBATIM_ASSERT(gate_up_N2F.size(1) == 2 * width, "swiglu: odd width {}", gate_up_N2F.size(1));
   const at::Tensor both = gate_up_N2F.to(inner_type(gate_up_N2F));
   return (at::silu(both.narrow(1, 0, width)) * both.narrow(1, width, width)).to(gate_up_N2F.scalar_type());
+}
+
+at::Tensor silu_gate_plain(const at::Tensor& x_NF, const at::Tensor& gate_NF) {
+  check_silu_gate(x_NF, gate_NF);
+  const at::ScalarType inner = inner_type(x_NF);
+  return (x_NF.to(inner) * at::silu(gate_NF.to(inner))).to(x_NF.scalar_type());
 }
 
 at::Tensor cross_entropy_plain(const at::Tensor& logits_NV, const at::Tensor& targets_N) {
