@@ -32,8 +32,9 @@ class FixedDecoder final : public BlockDecoderNetwork {
       for (size_t i = 0; !bits_ && i < values_[byte].size(); ++i) logits[at][values_[byte][i]] = 10.0F - i;
       // Bits that differ from the second value are less certain than the others.
       for (int64_t bit = 0; bits_ && bit < 8; ++bit) {
-        const bool first = (values_[byte][0] >> (7 - bit) & 1) != 0;
-        const bool differs = values_[byte].size() > 1 && ((values_[byte][1] >> (7 - bit) & 1) != 0) != first;
+        const auto is_set = [&](int64_t value) { return (value >> (7 - bit) & 1) != 0; };
+        const bool first = is_set(values_[byte].front());
+        const bool differs = is_set(values_[byte].back()) != first;
         logits[at][bit] = (first ? 1 : -1) * (differs ? 0.1F : 5.0F);
       }
     }
@@ -57,13 +58,12 @@ std::vector<std::vector<int64_t>> likely_values(std::u32string_view wrong, std::
   return values;
 }
 
-std::shared_ptr<BlockEncoderNetwork> encoder_of(const std::string& network, bool join_layer = true) {
+std::shared_ptr<BlockEncoderNetwork> encoder_of(const std::string& network) {
   TokunEncoderSettings settings;
   settings.chain = "4x4";
   settings.network = network;
   settings.latent = 32;
   settings.width = network == "gated" ? 24 : 32;
-  settings.join_layer = join_layer;
   at::Generator generator = at::detail::createCPUGenerator(1);
   auto encoder = make_block_encoder(settings, generator);
   encoder->eval();
@@ -81,13 +81,14 @@ at::Tensor vector_of(BlockEncoderNetwork& encoder, std::u32string_view units) {
 
 TEST(block_search, finds_characters_that_the_decoder_held_second_likeliest) {
   const std::u32string right = U"na\u00EFv", wrong = U"na\u00EEw";  // two of the four differ
-  for (const auto& encoder : {encoder_of("gated"), encoder_of("gated", false), encoder_of("published")}) {
+  for (const std::string network : {"gated", "published"}) {
+    const auto encoder = encoder_of(network);
     for (const bool bits : {false, true}) {
       FixedDecoder decoder(likely_values(wrong, right), bits);
       const at::Tensor z = vector_of(*encoder, right);
       ASSERT_TRUE(at::equal(decoder.most_likely(z, at::kFloat, kBlockBytes), stream_of(wrong)));
       const CheckedBlocks found = check_blocks(*encoder, decoder, z, stream_of(wrong), at::kFloat);
-      EXPECT_TRUE(at::equal(found.bytes_NT, stream_of(right)));
+      EXPECT_TRUE(at::equal(found.bytes_NT, stream_of(right))) << network << (bits ? ", bits" : "");
       EXPECT_EQ(found.confirmed, std::vector<bool>{true});
     }
   }

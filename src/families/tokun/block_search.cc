@@ -19,6 +19,7 @@ constexpr double kSame = 1e-4;
 // Values of each of the four bytes of a character that are tried, and characters in each place: few first.
 constexpr std::array<size_t, 4> kValues = {1, 2, 6, 10};
 constexpr std::array<size_t, 2> kCharacters = {8, 64};
+constexpr size_t kGuesses = 4;  // blocks that the search goes on from
 constexpr int64_t kByteValues = 256;
 
 using Units = std::vector<int32_t>;
@@ -106,29 +107,55 @@ std::vector<Candidate> candidates_of(const float* scores) {
   return all;
 }
 
-// Exchanges characters of one block for candidates, at most `most` in each place, while that brings its vector nearer.
-// Whether it is the same at the end.
-bool bring_nearer(BlockEncoderNetwork& encoder, const at::Tensor& z_1L,
-                  const std::vector<std::vector<Candidate>>& candidates, size_t most, Units& units, float& distance) {
-  for (size_t round = 0; round < units.size() && distance >= kSame; ++round) {
-    Units trials;
-    for (size_t place = 0; place < units.size(); ++place) {
+struct Guess {
+  Units units;
+  float distance = 0;
+};
+
+// All blocks that differ from one of `guesses` in one character, which is a candidate for its place, at most `most` for
+// each.
+Units exchanged(const std::vector<Guess>& guesses, const std::vector<std::vector<Candidate>>& candidates, size_t most) {
+  Units trials;
+  for (const Guess& guess : guesses) {
+    for (size_t place = 0; place < candidates.size(); ++place) {
       for (size_t i = 0; i < std::min(most, candidates[place].size()); ++i) {
-        if (candidates[place][i].unit == units[place]) continue;
-        trials.insert(trials.end(), units.begin(), units.end());
-        trials[trials.size() - units.size() + place] = candidates[place][i].unit;
+        if (candidates[place][i].unit == guess.units[place]) continue;
+        trials.insert(trials.end(), guess.units.begin(), guess.units.end());
+        trials[trials.size() - candidates.size() + place] = candidates[place][i].unit;
       }
     }
-    if (trials.empty()) break;
-    const at::Tensor found = distances(encoder.computed(batch_of(trials, units.size()), at::kFloat), z_1L);
-    const float* begin = found.data_ptr<float>();
-    const float* nearest = std::min_element(begin, begin + found.numel());
-    if (!(*nearest < distance)) break;
-    distance = *nearest;
-    const auto row = trials.begin() + (nearest - begin) * static_cast<std::ptrdiff_t>(units.size());
-    units.assign(row, row + static_cast<std::ptrdiff_t>(units.size()));
   }
-  return distance < kSame;
+  return trials;
+}
+
+// The block nearest to z that is found from `guess` by exchanging one character after the other, as long as that brings
+// it nearer. A few blocks go on from each exchange: the nearest of them need not be on the way to the right one.
+Guess nearest(BlockEncoderNetwork& encoder, const at::Tensor& z_1L,
+              const std::vector<std::vector<Candidate>>& candidates, size_t most, const Guess& guess) {
+  const size_t characters = guess.units.size();
+  std::vector<Guess> guesses = {guess};
+  Guess best = guess;
+  for (size_t round = 0; round < characters && best.distance >= kSame; ++round) {
+    const Units trials = exchanged(guesses, candidates, most);
+    if (trials.empty()) break;
+    const at::Tensor distance_M = distances(encoder.computed(batch_of(trials, characters), at::kFloat), z_1L);
+    const float* distance = distance_M.data_ptr<float>();
+    std::vector<size_t> order(static_cast<size_t>(distance_M.numel()));
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return distance[a] < distance[b]; });
+    guesses.clear();
+    for (const size_t trial : order) {
+      // The same block from two sides has the same distance.
+      if (!guesses.empty() && distance[trial] == guesses.back().distance) continue;
+      const auto begin = trials.begin() + static_cast<std::ptrdiff_t>(trial * characters);
+      guesses.push_back(
+          {.units = {begin, begin + static_cast<std::ptrdiff_t>(characters)}, .distance = distance[trial]});
+      if (guesses.size() == kGuesses) break;
+    }
+    if (!(guesses.front().distance < best.distance)) break;
+    best = guesses.front();
+  }
+  return best;
 }
 
 }  // namespace
@@ -165,16 +192,17 @@ CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& de
       }
       const int64_t block = some[m];
       const auto first = proposed.begin() + block * static_cast<int64_t>(characters);
-      Units units(first, first + static_cast<int64_t>(characters));
-      float distance = distance_N.data_ptr<float>()[block];
+      Guess guess{.units = {first, first + static_cast<int64_t>(characters)},
+                  .distance = distance_N.data_ptr<float>()[block]};
       for (const size_t most : kCharacters) {
-        if (!bring_nearer(encoder, z_ML.slice(0, m, m + 1), candidates, most, units, distance)) continue;
-        std::string stream;
-        append_utf32be(std::u32string(units.begin(), units.end()), stream);
-        std::copy(stream.begin(), stream.end(), result.bytes_NT.data_ptr<uint8_t>() + block * block_bytes);
-        result.confirmed[block] = true;
-        break;
+        guess = nearest(encoder, z_ML.slice(0, m, m + 1), candidates, most, guess);
+        if (guess.distance < kSame) break;
       }
+      if (guess.distance >= kSame) continue;
+      std::string stream;
+      append_utf32be(std::u32string(guess.units.begin(), guess.units.end()), stream);
+      std::copy(stream.begin(), stream.end(), result.bytes_NT.data_ptr<uint8_t>() + block * block_bytes);
+      result.confirmed[block] = true;
     }
   }
   return result;

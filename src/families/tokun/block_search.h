@@ -8,11 +8,10 @@ namespace verbatim {
 
 // The blocks that vectors came from. The decoder proposes, the encoder checks: a block is confirmed when its vector is
 // the one that was given. Where the most likely block is not, one character after the other is exchanged for one that
-// the decoder held likely, too, each time that which brings the vector nearest, until it is the same or none brings it
-// nearer.
+// the decoder held likely, too, until the vector is the same or no exchange brings it nearer.
 //
 // For vectors that are exact, or nearly so. With noise the nearest block is not the most likely one; such vectors are
-// not confirmed and keep what the decoder said, after a search that costs about a thousand encodings each.
+// not confirmed and keep what the decoder said, after a search that costs some thousand encodings each.
 struct CheckedBlocks {
   at::Tensor bytes_NT;          // [N, T] uint8, as they were proposed or as they were found
   std::vector<bool> confirmed;  // [N]
