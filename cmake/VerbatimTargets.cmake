@@ -54,6 +54,14 @@ function(verbatim_compile_options target)
   endif()
 endfunction()
 
+# verbatim_complete(TARGET): a shared library that may need nothing but the libraries it names. Without this, a source that
+# is missing from its list shows only when a command opens the library. Sanitizers leave symbols to the program.
+function(verbatim_complete target)
+  if(NOT VERBATIM_SANITIZE AND NOT VERBATIM_FUZZ AND NOT APPLE)
+    target_link_options(${target} PRIVATE LINKER:-z,defs)
+  endif()
+endfunction()
+
 # verbatim_plain_sources(TARGET c.cc ...): sources of a target with LibTorch that do not include it. Compiled without the
 # precompiled header, in a third of the time.
 function(verbatim_plain_sources target)
