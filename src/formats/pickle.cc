@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -11,31 +10,17 @@
 
 #include "base/error.h"
 #include "base/text_format.h"
+#include "formats/pickle_bytes.h"
 #include "formats/pickle_tensor.h"
+#include "formats/pickle_value.h"
 #include "formats/safetensors.h"
 #include "text/utf8.h"
 
 namespace verbatim {
-namespace {
 
-// A byte that is not a known opcode, or one of these: what it would do, for the message.
-struct RefusedOpcode {
-  unsigned char code;
-  std::string_view name;
-};
-constexpr std::array<RefusedOpcode, 11> kRefusedOpcodes = {{
-    {'S', "STRING (text of Python 2)"},
-    {'P', "PERSID"},
-    {'i', "INST (makes an object)"},
-    {'o', "OBJ (makes an object)"},
-    {0x82, "EXT1 (a registered name)"},
-    {0x83, "EXT2 (a registered name)"},
-    {0x84, "EXT4 (a registered name)"},
-    {0x92, "NEWOBJ_EX (makes an object)"},
-    {0x96, "BYTEARRAY8"},
-    {0x97, "NEXT_BUFFER"},
-    {0x98, "READONLY_BUFFER"},
-}};
+using pickle::pointer_in;
+
+namespace {
 
 constexpr int kNewestProtocol = 5;
 constexpr size_t kFreeCopies = size_t{1} << 16;
@@ -85,12 +70,6 @@ std::optional<Callable> find_callable(std::string_view name) {
   return std::nullopt;
 }
 
-template <class T>
-const T* pointer_in(const PickleValue& value) {
-  const auto* const found = std::get_if<const T*>(&value);
-  return found == nullptr ? nullptr : *found;
-}
-
 }  // namespace
 
 struct PickleDocument::Nodes {
@@ -110,136 +89,22 @@ struct PickleDocument::Nodes {
 };
 
 // Carries out one pickle.
-class PickleDocument::Machine {
+class PickleDocument::Machine : pickle::Bytes {
  public:
   Machine(std::span<const std::byte> bytes, std::string_view name, const PickleOptions& options, Nodes& nodes)
-      : bytes_(bytes), name_(name), options_(options), nodes_(nodes) {}
+      : Bytes(bytes, name), options_(options), nodes_(nodes) {}
 
   PickleValue run() {
-    while (true) {
-      at_ = position_;
-      const unsigned char opcode = read_byte();
-      if (opcode == '.') break;
-      step(opcode);
-    }
+    for (unsigned char opcode = read_opcode(); opcode != '.'; opcode = read_opcode()) step(opcode);
     PickleValue root = pop();
     if (!stack_.empty() || !marks_.empty()) refuse("expected one value at the end, got more");
-    if (position_ != bytes_.size()) {
-      throw_input("{}: expected the pickle to end with the file, got {} more bytes at byte {}", name_,
-                  bytes_.size() - position_, position_);
-    }
-    check_extent(root);
+    expect_end();
+    pickle::check_extent(root, name());
     return root;
   }
 
  private:
   using Key = PickleDictionary::Key;
-
-  // --- Messages ---
-
-  [[nodiscard]] std::string where() const { return fmt::format("{}: byte {}", name_, at_); }
-
-  template <class... Args>
-  [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
-    throw_input("{}: {}; nothing of the file was executed", where(), fmt::format(format, std::forward<Args>(args)...));
-  }
-
-  [[noreturn]] void refuse_opcode(unsigned char opcode) const {
-    for (const RefusedOpcode& refused : kRefusedOpcodes) {
-      if (refused.code == opcode) {
-        refuse("expected plain data or tensors, got the opcode {} (0x{:02X}), which is not read", refused.name, opcode);
-      }
-    }
-    refuse("expected a pickle opcode, got 0x{:02X}; this is no pickle, or it is damaged", opcode);
-  }
-
-  // --- Bytes ---
-
-  std::span<const std::byte> read(uint64_t size) {
-    if (size > bytes_.size() - position_) {
-      refuse("expected {} bytes at byte {}, got {} up to the end; the file is cut short or damaged", size, position_,
-             bytes_.size() - position_);
-    }
-    const auto part = bytes_.subspan(position_, size);
-    position_ += size;
-    return part;
-  }
-
-  unsigned char read_byte() { return std::to_integer<unsigned char>(read(1)[0]); }
-
-  // An unsigned number of `size` bytes, little endian.
-  uint64_t read_number(size_t size) {
-    uint64_t number = 0;
-    const auto part = read(size);
-    for (size_t i = size; i-- > 0;) number = number << 8 | std::to_integer<uint64_t>(part[i]);
-    return number;
-  }
-
-  std::string_view as_text(std::span<const std::byte> part) const {
-    return {reinterpret_cast<const char*>(part.data()), part.size()};
-  }
-
-  std::string_view read_text(uint64_t size) {
-    const std::string_view text = as_text(read(size));
-    if (!is_valid_utf8(text)) refuse("expected text in UTF-8, got {}", quote_bytes(text));
-    return text;
-  }
-
-  // Up to the next line break, which is taken too.
-  std::string_view read_line() {
-    const std::string_view rest = as_text(bytes_.subspan(position_));
-    const size_t size = rest.find('\n');
-    if (size == std::string_view::npos) refuse("expected a line, got the end; the file is cut short or damaged");
-    position_ += size + 1;
-    return rest.substr(0, size);
-  }
-
-  template <class Number>
-  Number parse_number(std::string_view text) const {
-    Number number{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      refuse("expected a number of at most 64 bits, got {}", quote_bytes(text));
-    }
-    return number;
-  }
-
-  // A signed number of `size` bytes, two's complement, little endian.
-  int64_t read_long(uint64_t size) {
-    const auto part = read(size);
-    const auto byte = [&](size_t i) { return std::to_integer<uint8_t>(part[i]); };
-    const bool is_negative = size > 0 && byte(size - 1) >= 0x80;
-    const uint8_t filler = is_negative ? 0xFF : 0;
-    uint64_t number = is_negative ? ~uint64_t{0} : 0;
-    for (size_t i = std::min<uint64_t>(size, 8); i-- > 0;) number = number << 8 | byte(i);
-    const auto value = static_cast<int64_t>(number);
-    bool fits = size <= 8 || (value < 0) == is_negative;
-    for (size_t i = 8; i < size; ++i) fits = fits && byte(i) == filler;
-    if (!fits) refuse("expected an integer of at most 64 bits, got one of {} bytes", size);
-    return value;
-  }
-
-  // Protocol 0 writes text in Latin-1 with \uXXXX and \UXXXXXXXX for the rest.
-  std::string_view decode_escaped(std::string_view line) {
-    std::string text;
-    for (size_t i = 0; i < line.size();) {
-      const bool is_short = line.substr(i).starts_with("\\u");
-      if (!is_short && !line.substr(i).starts_with("\\U")) {
-        append_utf8(text, static_cast<unsigned char>(line[i++]));
-        continue;
-      }
-      const std::string_view digits = line.substr(i + 2, is_short ? 4 : 8);
-      uint32_t code = 0;
-      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
-      if (error != std::errc() || end != digits.data() + digits.size() || digits.size() != (is_short ? 4 : 8) ||
-          code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
-        refuse("expected a character after {}, got {}", line.substr(i, 2), quote_bytes(digits));
-      }
-      append_utf8(text, code);
-      i += 2 + digits.size();
-    }
-    return nodes_.texts.emplace_back(std::move(text));
-  }
 
   // --- Stack ---
 
@@ -561,9 +426,8 @@ class PickleDocument::Machine {
       }
       case 0x95: {  // FRAME: how many bytes a reader of a stream may fetch at once
         const uint64_t size = read_number(8);
-        if (size > bytes_.size() - position_) {
-          refuse("expected a frame of {} bytes, got {} up to the end; the file is cut short", size,
-                 bytes_.size() - position_);
+        if (size > left()) {
+          refuse("expected a frame of {} bytes, got {} up to the end; the file is cut short", size, left());
         }
         return;
       }
@@ -648,7 +512,7 @@ class PickleDocument::Machine {
   bool step_text(unsigned char opcode) {
     switch (opcode) {
       case 'V':  // UNICODE
-        push(decode_escaped(read_line()));
+        push(std::string_view(nodes_.texts.emplace_back(decode_escaped(read_line()))));
         return true;
       case 0x8C:  // SHORT_BINUNICODE
       case 'U':   // SHORT_BINSTRING: text of Python 2
@@ -790,118 +654,14 @@ class PickleDocument::Machine {
     }
   }
 
-  // --- The whole ---
-
-  struct Extent {
-    bool is_open = true;    // its items are being looked at
-    uint64_t unfolded = 1;  // values, each counted once for every way to it
-    size_t depth = 1;       // containers inside each other, this one included
-  };
-  struct Frame {
-    Extent* extent;
-    const PickleSequence* sequence;  // one of the two is given
-    const PickleDictionary* dictionary;
-    size_t next = 0;
-
-    [[nodiscard]] const PickleValue* next_item() {
-      const size_t size = sequence != nullptr ? sequence->items.size() : dictionary->entries.size();
-      if (next == size) return nullptr;
-      const size_t i = next++;
-      return sequence != nullptr ? &sequence->items[i] : &dictionary->entries[i].second;
-    }
-  };
-
-  // Refuses what contains itself, lies too deep, or is too large for a reader that follows every way. Without
-  // recursion, for the depth is the file's choice.
-  void check_extent(const PickleValue& root) const {
-    std::unordered_map<const void*, Extent> extents;
-    std::vector<Frame> path;
-    const auto check_depth = [&](size_t depth) {
-      if (depth > kMaxDepth) {
-        throw_input("{}: expected at most {} containers inside each other, got more", name_, kMaxDepth);
-      }
-    };
-    // Adds an item to the container that is open; its own depth is known.
-    const auto add = [&](uint64_t unfolded, size_t depth) {
-      if (path.empty()) return;
-      Extent& extent = *path.back().extent;
-      extent.unfolded += unfolded;
-      extent.depth = std::max(extent.depth, depth + 1);
-      if (extent.unfolded > kMaxUnfolded) {
-        throw_input("{}: expected at most {} values, got more by repetition", name_, kMaxUnfolded);
-      }
-      check_depth(path.size() + depth);
-    };
-    const auto visit = [&](const PickleValue& value) {
-      const auto* const sequence = pointer_in<PickleSequence>(value);
-      const auto* const dictionary = pointer_in<PickleDictionary>(value);
-      if (sequence == nullptr && dictionary == nullptr) return add(1, 0);
-      const void* const node = sequence != nullptr ? static_cast<const void*>(sequence) : dictionary;
-      const auto [found, is_new] = extents.try_emplace(node);
-      Extent& extent = found->second;
-      if (!is_new) {
-        if (extent.is_open) {
-          throw_input("{}: expected plain data, got a {} that contains itself", name_, type_name(value));
-        }
-        return add(extent.unfolded, extent.depth);
-      }
-      path.push_back({.extent = &extent, .sequence = sequence, .dictionary = dictionary});
-      check_depth(path.size());
-    };
-    visit(root);
-    while (!path.empty()) {
-      if (const PickleValue* const item = path.back().next_item()) {
-        visit(*item);
-        continue;
-      }
-      Extent& finished = *path.back().extent;
-      finished.is_open = false;
-      path.pop_back();
-      add(finished.unfolded, finished.depth);
-    }
-  }
-
-  std::span<const std::byte> bytes_;
-  std::string_view name_;
   const PickleOptions& options_;
   Nodes& nodes_;
-  size_t position_ = 0;
-  size_t at_ = 0;      // of the opcode that is carried out
   size_t values_ = 0;  // pushed so far
   size_t copied_ = 0;
   std::vector<PickleValue> stack_;
   std::vector<size_t> marks_;  // sizes of the stack
   std::unordered_map<uint64_t, PickleValue> memo_;
 };
-
-std::string_view type_name(const PickleValue& value) {
-  if (const auto* const sequence = pointer_in<PickleSequence>(value)) {
-    constexpr std::array<std::string_view, 3> kNames = {"list", "tuple", "set"};
-    return kNames[static_cast<size_t>(sequence->kind)];
-  }
-  if (const auto* const dictionary = pointer_in<PickleDictionary>(value)) {
-    constexpr std::array<std::string_view, 3> kNames = {"dict", "OrderedDict", "Counter"};
-    return kNames[static_cast<size_t>(dictionary->kind)];
-  }
-  if (const auto* const name = pointer_in<PickleName>(value)) return name->is_object ? "an object" : "a name";
-  constexpr std::array<std::string_view, 11> kNames = {"None", "bool", "int",     "float",  "str", "bytes",
-                                                       "",     "",     "storage", "tensor", ""};
-  return kNames[value.index()];
-}
-
-const PickleValue* PickleDictionary::find(Key key) const {
-  const auto found = places_.find(key);
-  return found == places_.end() ? nullptr : &entries[found->second].second;
-}
-
-void PickleDictionary::set(Key key, PickleValue value) {
-  const auto [found, is_new] = places_.try_emplace(key, entries.size());
-  if (is_new) {
-    entries.emplace_back(key, value);
-  } else {
-    entries[found->second].second = value;
-  }
-}
 
 PickleDocument::PickleDocument() : nodes_(std::make_unique<Nodes>()) {}
 PickleDocument::PickleDocument(PickleDocument&&) noexcept = default;
