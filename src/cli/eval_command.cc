@@ -102,7 +102,7 @@ Record record_of(const ReconstructionReport& report, const std::string& part) {
 }
 
 // The same decoded with a check: what was decoded is encoded again, and where the vectors differ, searched for.
-Record record_of(const ReconstructionReport::Checked& checked, uint64_t bytes, const std::string& part) {
+Record record_of(const CheckedReconstruction& checked, uint64_t bytes, const std::string& part) {
   Record record;
   record.set("suite", "reconstruction").set("part", part + ", checked");
   record.set("byte", checked.all.byte.value()).set("character", checked.all.character.value());

@@ -123,7 +123,7 @@ void check(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& b
   auto* decoder = dynamic_cast<WholeBlockDecoder*>(&coder.decoder);
   if (decoder == nullptr) return;
   if (!report.checked.has_value()) report.checked.emplace();
-  ReconstructionReport::Checked& counts = *report.checked;
+  CheckedReconstruction& counts = *report.checked;
   const auto checking = Clock::now();
   const CheckedBlocks blocks = check_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type);
   counts.seconds += seconds_since(checking);

@@ -29,6 +29,12 @@ struct ReconstructionSettings {
   const std::atomic<bool>* interrupted = nullptr;  // EvaluationStopped is thrown when set
 };
 
+struct CheckedReconstruction {
+  Reconstruction all;
+  Share confirmed, confirmed_right;  // blocks, and of those that were confirmed
+  double seconds = 0;                // of the check alone
+};
+
 struct ReconstructionReport {
   Reconstruction all;
   Share padded_byte, padded_character, padded_block;  // as published: padding counts, which flatters short texts
@@ -38,13 +44,7 @@ struct ReconstructionReport {
   double nats = 0;   // of the blocks under the decoder, padding included
   double sigma = 0;  // mean over the numbers of a vector of their deviation over blocks
   double encode_seconds = 0, decode_seconds = 0;
-  // With `check`, of decoders that say all bytes of a block at once; the seconds are those of the check alone.
-  struct Checked {
-    Reconstruction all;
-    Share confirmed, confirmed_right;  // blocks, and of those that were confirmed
-    double seconds = 0;
-  };
-  std::optional<Checked> checked;
+  std::optional<CheckedReconstruction> checked;  // with `check`, of decoders that say all bytes of a block at once
   struct Example {
     std::string text, came_back;
   };
