@@ -109,6 +109,7 @@ Record record_of(const CheckedReconstruction& checked, uint64_t bytes, const std
   record.set("block", checked.all.block.value()).set("zero_byte", checked.all.zero_byte.value());
   record.set("characters", checked.all.character.all);
   record.set("confirmed", checked.confirmed.value()).set("confirmed_right", checked.confirmed_right.value());
+  record.set("searched", checked.searched);
   return record.set("check_bytes_per_second", static_cast<double>(bytes) / std::max(checked.seconds, 1e-9));
 }
 

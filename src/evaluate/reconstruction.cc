@@ -119,13 +119,20 @@ void keep_wrong(const Blocks& blocks, std::string_view predicted, uint32_t block
 
 // Decodes again with the encoder's help and counts that beside.
 void check(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& bytes_NT, const Blocks& target,
-           ReconstructionReport& report) {
+           const std::atomic<bool>* interrupted, ReconstructionReport& report) {
   auto* decoder = dynamic_cast<WholeBlockDecoder*>(&coder.decoder);
   if (decoder == nullptr) return;
   if (!report.checked.has_value()) report.checked.emplace();
   CheckedReconstruction& counts = *report.checked;
   const auto checking = Clock::now();
-  const CheckedBlocks blocks = check_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type);
+  const auto goes_on = [&] {
+    if (interrupted != nullptr && interrupted->load()) throw EvaluationStopped();
+    if (counts.searched == CheckedReconstruction::kMostSearched) return false;
+    ++counts.searched;
+    return true;
+  };
+  const CheckedBlocks blocks =
+      check_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type, goes_on);
   counts.seconds += seconds_since(checking);
   const auto block_bytes = static_cast<size_t>(blocks.bytes_NT.size(1));
   const std::string_view found(reinterpret_cast<const char*>(blocks.bytes_NT.data_ptr<uint8_t>()),
@@ -185,7 +192,7 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vec
         const std::string_view predicted(reinterpret_cast<const char*>(bytes_NT.data_ptr<uint8_t>()),
                                          static_cast<size_t>(bytes_NT.numel()));
         const Blocks target = blocks_of(batch, block_bytes);
-        if (settings.check) check(coder, z_NL, bytes_NT, target, report);
+        if (settings.check) check(coder, z_NL, bytes_NT, target, settings.interrupted, report);
         report.all += measure_reconstruction(target, predicted);
         report.padded_byte += group_accuracy(target.bytes, predicted, 1);
         report.padded_character += group_accuracy(target.bytes, predicted, 4);

@@ -30,8 +30,11 @@ struct ReconstructionSettings {
 };
 
 struct CheckedReconstruction {
+  // A search takes up to half a second. Decoders that need more of them are too poor to be helped.
+  static constexpr int64_t kMostSearched = 64;
   Reconstruction all;
   Share confirmed, confirmed_right;  // blocks, and of those that were confirmed
+  int64_t searched = 0;              // blocks that were searched for: at most kMostSearched
   double seconds = 0;                // of the check alone
 };
 

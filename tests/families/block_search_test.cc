@@ -107,6 +107,18 @@ TEST(block_search, leaves_blocks_alone_that_are_right_and_those_it_cannot_find) 
             0U);
 }
 
+TEST(block_search, stops_searching_when_told) {
+  const auto encoder = encoder_of("gated");
+  const std::u32string right = U"abcd", wrong = U"abzd";
+  FixedDecoder decoder(likely_values(wrong, right));
+  const at::Tensor z = vector_of(*encoder, right).repeat({3, 1}), proposed = stream_of(wrong).repeat({3, 1});
+  int searches = 0;
+  const CheckedBlocks found = check_blocks(*encoder, decoder, z, proposed, at::kFloat, [&] { return ++searches <= 2; });
+  EXPECT_EQ(found.confirmed, (std::vector<bool>{true, true, false}));
+  EXPECT_TRUE(at::equal(found.bytes_NT[1], stream_of(right)[0]));
+  EXPECT_TRUE(at::equal(found.bytes_NT[2], stream_of(wrong)[0]));
+}
+
 TEST(block_search, confirms_no_vector_with_noise) {
   const auto encoder = encoder_of("gated");
   const std::u32string right = U"abcd";

@@ -161,7 +161,7 @@ Guess nearest(BlockEncoderNetwork& encoder, const at::Tensor& z_1L,
 }  // namespace
 
 CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& decoder, const at::Tensor& z_NL,
-                           const at::Tensor& proposed_NT, at::ScalarType type) {
+                           const at::Tensor& proposed_NT, at::ScalarType type, const std::function<bool()>& goes_on) {
   const int64_t blocks = z_NL.size(0), block_bytes = proposed_NT.size(1);
   VERBATIM_ASSERT(proposed_NT.size(0) == blocks && block_bytes % 4 == 0, "{} vectors, {} blocks of {} bytes", blocks,
                   proposed_NT.size(0), block_bytes);
@@ -185,6 +185,7 @@ CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& de
     const auto count = static_cast<int64_t>(some.size());
     const at::Tensor said = logarithms_of_bytes(decoder.forward(z_ML, type), count, block_bytes);
     for (int64_t m = 0; m < count; ++m) {
+      if (!goes_on()) return result;
       std::vector<std::vector<Candidate>> candidates;
       const float* scores = said.data_ptr<float>() + m * block_bytes * kByteValues;
       for (size_t place = 0; place < characters; ++place) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "families/tokun/block_network.h"
@@ -17,8 +18,10 @@ struct CheckedBlocks {
   std::vector<bool> confirmed;  // [N]
 };
 // z [N, L]; proposed [N, T] uint8 on the CPU: what `decoder` makes most likely. Both networks are those of one
-// autoencoder; `type` is what the vectors were computed in.
-[[nodiscard]] CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& decoder,
-                                         const at::Tensor& z_NL, const at::Tensor& proposed_NT, at::ScalarType type);
+// autoencoder; `type` is what the vectors were computed in. `goes_on` is asked before each search: where the decoder is
+// poor, or vectors are not exact, they would take hours.
+[[nodiscard]] CheckedBlocks check_blocks(
+    BlockEncoderNetwork& encoder, BlockDecoderNetwork& decoder, const at::Tensor& z_NL, const at::Tensor& proposed_NT,
+    at::ScalarType type, const std::function<bool()>& goes_on = [] { return true; });
 
 }  // namespace verbatim
