@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/mix.h"
+#include "text/unicode.h"
 
 namespace verbatim {
 namespace {
@@ -17,7 +18,10 @@ constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
 BorderOptions complete_borders(BorderOptions options, uint32_t room) {
   VERBATIM_ASSERT(room > 0, "a block without room");
   if (options.maximum == 0) options.maximum = room;
-  if (options.minimum == 0) options.minimum = std::max<uint32_t>(1, options.maximum / 4);
+  if (options.minimum == 0) {
+    options.minimum =
+        options.words ? std::min<uint32_t>(2, options.maximum) : std::max<uint32_t>(1, options.maximum / 4);
+  }
   if (options.spacing == 0) options.spacing = std::max<uint32_t>(1, options.maximum / 2);
   if (options.maximum > room) {
     throw_input(
@@ -46,13 +50,18 @@ BorderFinder::BorderFinder(const BorderOptions& options) : options_(options), re
   for (uint32_t i = 0; i < options.window; ++i) factor_out_ *= kFactor;
 }
 
+bool BorderFinder::is_place(char32_t unit) const {
+  if (options_.words) return (character_classes(unit) & (kLetter | kMark | kNumber)) == 0;
+  return mix_bits(state_ + options_.seed * kFactor) <= most_hash_;
+}
+
 bool BorderFinder::ends_block(char32_t unit) {
   state_ = state_ * kFactor + unit - recent_[oldest_] * factor_out_;
   recent_[oldest_] = unit;
   if (++oldest_ == recent_.size()) oldest_ = 0;
   ++length_;
   if (length_ < options_.minimum) return false;
-  if (length_ < options_.maximum && mix_bits(state_ + options_.seed * kFactor) > most_hash_) return false;
+  if (length_ < options_.maximum && !is_place(unit)) return false;
   length_ = 0;
   return true;
 }

@@ -25,6 +25,7 @@ class Chooser {
 // What a decoder remembers of one stream. A value: copying forks the stream.
 struct DecoderState {
   std::vector<std::string> words;  // read so far and not in the decoder's dictionary
+  std::vector<int32_t> recent;     // the last symbols read, the last one last, for decoders that see them
 };
 
 // The decoder's answer to "what comes next".

@@ -33,7 +33,8 @@ TEST(borders, are_where_the_definition_has_them) {
   for (size_t i = 0; i < 300; ++i) {
     const auto room = static_cast<uint32_t>(1 + random.below(64));
     const auto minimum = static_cast<uint32_t>(1 + random.below(room));
-    const BorderOptions options = complete_borders({.minimum = minimum,
+    const BorderOptions options = complete_borders({.words = i % 3 == 2,
+                                                    .minimum = minimum,
                                                     .maximum = room,
                                                     .spacing = static_cast<uint32_t>(1 + random.below(20)),
                                                     .window = static_cast<uint32_t>(1 + random.below(64)),
@@ -61,6 +62,21 @@ TEST(borders, keep_the_minimum_and_the_maximum) {
     begin = end;
   }
   for (size_t length = 5; length <= 16; ++length) EXPECT_GT(blocks_of_length[length], 0u) << length;
+}
+
+TEST(borders, are_behind_words_when_asked_for) {
+  const BorderOptions options = complete_borders({.words = true}, 8);
+  EXPECT_EQ(options.minimum, 2u);
+  const std::u32string units = U"To be, or n\u00F6t\u0308 incomprehensible (x2)\n\n\u4E2D\u6587\u3002";
+  std::vector<std::u32string> blocks;
+  size_t begin = 0;
+  for (const size_t end : borders_of(units, options)) {
+    blocks.emplace_back(units, begin, end - begin);
+    begin = end;
+  }
+  EXPECT_EQ(blocks, (std::vector<std::u32string>{U"To ", U"be,", U" or ", U"n\u00F6t\u0308 ", U"incompre", U"hensible",
+                                                 U" (", U"x2)", U"\n\n", U"\u4E2D\u6587\u3002"}));
+  EXPECT_EQ(complete_borders({.words = true}, 1).minimum, 1u);
 }
 
 // A generator that writes a text block by block finds the same borders as one that has all of the text.

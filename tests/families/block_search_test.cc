@@ -25,7 +25,7 @@ class FixedDecoder final : public BlockDecoderNetwork {
   // Of one block: for each byte the values that are likely, the likeliest first.
   explicit FixedDecoder(std::vector<std::vector<int64_t>> values, bool bits = false)
       : values_(std::move(values)), bits_(bits) {}
-  [[nodiscard]] std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType /*type*/) override {
+  [[nodiscard]] BlockLogits forward(const at::Tensor& z_NL, at::ScalarType /*type*/) override {
     at::Tensor logits = at::zeros({static_cast<int64_t>(values_.size()), bits_ ? 8 : 256}, at::kFloat);
     for (size_t byte = 0; byte < values_.size(); ++byte) {
       const auto at = static_cast<int64_t>(byte);
@@ -38,7 +38,8 @@ class FixedDecoder final : public BlockDecoderNetwork {
         logits[at][bit] = (first ? 1 : -1) * (differs ? 0.1F : 5.0F);
       }
     }
-    return {{.logits_RV = logits.repeat({z_NL.size(0), 1}), .first = 0, .stride = 1, .bits = bits_}};
+    return {.bytes = {{.logits_RV = logits.repeat({z_NL.size(0), 1}), .first = 0, .stride = 1, .bits = bits_}},
+            .known_MK = {}};
   }
   [[nodiscard]] double multiplications() const override { return 0; }
 

@@ -129,9 +129,9 @@ void expect_golden_pass(const json& row) {
       }
     }
   }
-  const std::vector<ByteLogits> heads = decoder.forward(levels.back(), at::kDouble);
-  ASSERT_EQ(heads.size(), 1U);
-  const at::Tensor chances = at::softmax(heads[0].logits_RV, 1);
+  const BlockLogits heads = decoder.forward(levels.back(), at::kDouble);
+  ASSERT_EQ(heads.bytes.size(), 1U);
+  const at::Tensor chances = at::softmax(heads.bytes[0].logits_RV, 1);
   const auto best = row["argmax"].get<std::vector<int64_t>>();
   const auto of_target = row["prob_of_target"].get<std::vector<double>>();
   double nats = 0;
@@ -146,7 +146,7 @@ void expect_golden_pass(const json& row) {
   // The same in float32, through the kernels that models use.
   encoder.to(at::kFloat);
   decoder.to(at::kFloat);
-  const std::vector<ByteLogits> rounded = decoder.forward(encoder.levels_of(bytes_NT, at::kFloat).back(), at::kFloat);
+  const BlockLogits rounded = decoder.forward(encoder.levels_of(bytes_NT, at::kFloat).back(), at::kFloat);
   EXPECT_NEAR(nats_of_blocks(rounded, bytes_NT).sum().item<double>(), nats, 1e-4 * nats) << where;
 }
 
@@ -204,16 +204,17 @@ TEST(tokun, is_no_larger_than_the_published_one) {
   three_levels.chain = "4x4x4";
   three_levels.width = 184;
   robust.width = 128;
-  robust.hidden = 384;
+  robust.characters = 6144;
+  robust.character_width = 32;
   robust.join_layer = false;
   TokunDecoderSettings mixing;
-  mixing.character_hidden = 384;
-  mixing.mixing = 2;
+  mixing.character_hidden = 128;
+  mixing.mixing = 4;
   const std::vector<std::pair<TokunEncoderSettings, TokunDecoderSettings>> all = {
       {small, TokunDecoderSettings()}, {three_levels, TokunDecoderSettings()}, {robust, mixing}};
   for (const auto& [settings, decoder_settings] : all) {
     const auto encoder = make_block_encoder(settings, generator);
-    const auto decoder = make_block_decoder(settings, decoder_settings, generator);
+    const auto decoder = make_block_decoder(settings, decoder_settings, generator, encoder);
     EXPECT_LE(count(*encoder) + count(*decoder),
               static_cast<int64_t>(count_parameters({.chain = parse_chain(settings.chain)}).total()))
         << settings.chain << " of width " << settings.width;
@@ -302,7 +303,7 @@ TEST(tokun, gives_the_most_likely_bytes_back_in_stretches) {
     const auto block_bytes = static_cast<int64_t>(settings.block_options().chain.block_bytes());
     const at::Tensor z_NL = at::randn({150, 32}, generator, at::TensorOptions(at::kFloat));
     at::Tensor expected_NT = at::zeros({150, block_bytes}, at::kLong);
-    for (const ByteLogits& head : decoder->forward(z_NL, at::kFloat)) {
+    for (const ByteLogits& head : decoder->forward(z_NL, at::kFloat).bytes) {
       expected_NT.view({-1}).slice(0, head.first, 150 * block_bytes, head.stride).copy_(head.logits_RV.argmax(1));
     }
     EXPECT_TRUE(at::equal(decoder->most_likely(z_NL, at::kFloat, block_bytes).to(at::kLong), expected_NT)) << chain;
@@ -319,13 +320,12 @@ TEST(tokun, lets_the_characters_of_one_block_alone_see_each_other) {
   decoder_settings.depth = 2;
   decoder_settings.hidden = 40;
   decoder_settings.mixing = 2;
-  decoder_settings.heads = 3;
   at::Generator generator = at::detail::createCPUGenerator(3);
   const auto decoder = make_block_decoder(settings, decoder_settings, generator);
   const at::Tensor z_NL = at::randn({5, 32}, generator, at::TensorOptions(at::kFloat));
-  const std::vector<ByteLogits> together = decoder->forward(z_NL, at::kFloat);
+  const std::vector<ByteLogits> together = decoder->forward(z_NL, at::kFloat).bytes;
   for (int64_t block = 0; block < 5; ++block) {
-    const std::vector<ByteLogits> alone = decoder->forward(z_NL.slice(0, block, block + 1), at::kFloat);
+    const std::vector<ByteLogits> alone = decoder->forward(z_NL.slice(0, block, block + 1), at::kFloat).bytes;
     for (size_t head = 0; head < together.size(); ++head) {
       const at::Tensor difference = together[head].logits_RV.slice(0, 8 * block, 8 * block + 8) - alone[head].logits_RV;
       EXPECT_LT(difference.abs().max().item<float>(), 1e-4F) << "block " << block;
@@ -334,9 +334,9 @@ TEST(tokun, lets_the_characters_of_one_block_alone_see_each_other) {
   // And the weights of its layers do something.
   const at::Tensor before = together[2].logits_RV.clone();
   for (auto& parameter : decoder->named_parameters()) {
-    if (parameter.key().starts_with("mixing1.out")) parameter.value().mul_(-20);
+    if (parameter.key().starts_with("mixed1.down")) parameter.value().mul_(-20);
   }
-  EXPECT_GT((decoder->forward(z_NL, at::kFloat)[2].logits_RV - before).abs().max().item<float>(), 0.01F);
+  EXPECT_GT((decoder->forward(z_NL, at::kFloat).bytes[2].logits_RV - before).abs().max().item<float>(), 0.01F);
 }
 
 TEST(tokun, writes_many_blocks_as_it_writes_each_alone) {

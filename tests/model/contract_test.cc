@@ -72,12 +72,17 @@ const Entry kEntries[] = {
                                        "norm = 'layer'\nmlp = 'gelu'\nbias = true\n[encoder]\nvocabulary = "
                                        "300\nids_per_trigram = 4\nstart_word = ''\n"},
     {"tokun_fixed", std::string(kTokunModel) + "[encoder]\nchain = '4x4'\nlatent = 16\nwidth = 12\n"},
+    {"tokun_known", std::string(kTokunModel) + "[encoder]\nchain = '4x4'\nlatent = 16\nwidth = 12\ncharacters = 9\n"},
     {"tokun_published_bits", std::string(kTokunModel) +
                                  "[encoder]\nchain = '4x2x2'\nlatent = 16\nnetwork = 'published'\nattention = true\n"
                                  "head = 'bits'\n"},
     {"tokun_content_symbols",
      std::string(kTokunModel) +
          "[encoder]\nchain = '4x8'\nborders = 'content'\nlatent = 16\nwidth = 12\n[decoder]\nkind = 'bytes'\n"
+         "width = 16\nlayers = 2\nheads = 2\n"},
+    {"tokun_words_symbols",
+     std::string(kTokunModel) +
+         "[encoder]\nchain = '4x8'\nborders = 'words'\nlatent = 16\nwidth = 12\n[decoder]\nkind = 'bytes'\nrecent = 5\n"
          "width = 16\nlayers = 2\nheads = 2\n"},
     {"patch_fixed_1", patch_model("boundary = 'fixed:1'\n")},
     {"patch_fixed_4", patch_model("boundary = 'fixed:4'\n")},
@@ -205,6 +210,10 @@ class ModelContract : public ::testing::TestWithParam<Entry> {
     for (at::Tensor& parameter : model_->parameters()) {
       if (parameter.dim() == 2) parameter.mul_(1.5);
     }
+    // What a first step of training takes from its text, whatever its weights: characters that are known as wholes.
+    model_->train();
+    (void)model_->training_loss(make_batch(model_->segmenter(), {{.bytes = "some known text"}}), {});
+    model_->eval();
   }
 
   // Backbone results for a document, one row for the start and each position.

@@ -22,11 +22,6 @@ void write_row(const PositionBatch& batch, int64_t row, int64_t block_bytes, int
 
 }  // namespace
 
-int64_t* write_unit(int64_t* to, int32_t unit) {
-  for (int shift = 24; shift >= 0; shift -= 8) *to++ = unit >> shift & 255;
-  return to;
-}
-
 at::Tensor bytes_of_rows(const PositionBatch& batch, int64_t block_bytes) {
   at::Tensor bytes_NT = at::zeros({batch.rows(), block_bytes}, at::kLong);
   auto* to = bytes_NT.data_ptr<int64_t>();
@@ -46,6 +41,11 @@ at::Tensor bytes_of_targets(const PositionBatch& batch, int64_t block_bytes) {
     }
   }
   return bytes_NT;
+}
+
+std::span<const int32_t> natural_units(const PositionBatch& batch) {
+  const int64_t rows = batch.natural_rows >= 0 ? batch.natural_rows : batch.rows();
+  return std::span(batch.ids).first(static_cast<size_t>(batch.id_offsets[rows]));
 }
 
 DifferentUnits different_units(const PositionBatch& batch, int64_t block_bytes) {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,19 @@ namespace verbatim {
 // The blocks of a batch as numbers. N rows, T bytes of UTF-32-BE in a block.
 
 // Writes the four bytes of a unit; returns the place behind them.
-int64_t* write_unit(int64_t* to, int32_t unit);
+template <class Byte>
+Byte* write_unit(Byte* to, int32_t unit) {
+  for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<Byte>(unit >> shift & 255);
+  return to;
+}
 
 // [N, T] int64: the bytes of each row's block, 0 behind its end.
 [[nodiscard]] at::Tensor bytes_of_rows(const PositionBatch& batch, int64_t block_bytes);
 // [N, T] int64: of the block that each row predicts, all 0 for the end of the document, -1 where nothing is predicted.
 [[nodiscard]] at::Tensor bytes_of_targets(const PositionBatch& batch, int64_t block_bytes);
+
+// The units of the blocks that are natural text, one after the other.
+[[nodiscard]] std::span<const int32_t> natural_units(const PositionBatch& batch);
 
 // Units without bytes of their own first: the different units of a batch, and which of them stands where.
 struct DifferentUnits {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "families/tokun/known_characters.h"
 #include "families/tokun/tokun_settings.h"
 #include "model/decoder.h"
 #include "model/positions.h"
@@ -24,6 +25,12 @@ class BlockEncoderNetwork : public torch::nn::Module {
   [[nodiscard]] virtual at::Tensor computed(const PositionBatch& batch, at::ScalarType type) {
     return forward(batch, type);
   }
+  // In training, before its blocks are encoded: the characters of a text that may get rows of their own.
+  virtual void learn(std::span<const int32_t> /*units*/) {}
+  // Those that have; null: none ever do.
+  [[nodiscard]] virtual const KnownCharacters* known() const { return nullptr; }
+  // [K, C]: their vectors, by themselves.
+  [[nodiscard]] virtual at::Tensor known_vectors(at::ScalarType /*type*/) { return {}; }
   // Of one block, dense layers only.
   [[nodiscard]] virtual double multiplications() const = 0;
 };
@@ -36,29 +43,40 @@ struct ByteLogits {
   bool bits = false;
 };
 
-// Vectors to blocks, every byte by itself.
+// What a decoder says of N blocks of P characters, in two ways: byte by byte, and among characters that it knows as
+// wholes. How far the second is to be trusted is said of each place: a character's probability is the sum of both ways.
+struct BlockLogits {
+  std::vector<ByteLogits> bytes;
+  // Undefined and null where none are known.
+  at::Tensor known_MK;                     // [N * P, K], see known_characters.h
+  at::Tensor trust_M;                      // [N * P], of the logistic function
+  const KnownCharacters* known = nullptr;  // what the columns stand for
+};
+
+// Vectors to blocks, every character by itself.
 class BlockDecoderNetwork : public torch::nn::Module {
  public:
-  // Together about all bytes but those that are always 0. z [N, L].
-  [[nodiscard]] virtual std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType type) = 0;
+  // Bytes: together about all but those that are always 0. z [N, L].
+  [[nodiscard]] virtual BlockLogits forward(const at::Tensor& z_NL, at::ScalarType type) = 0;
   [[nodiscard]] virtual double multiplications() const = 0;
   // The bytes of blocks that this makes most likely, [N, block_bytes] uint8.
   [[nodiscard]] virtual at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes);
 };
 
-// Draws the weights. The halves of one autoencoder come from the same settings.
+// Draws the weights. The halves of one autoencoder come from the same settings; with encoder.characters the decoder
+// needs the encoder, too.
 [[nodiscard]] std::shared_ptr<BlockEncoderNetwork> make_block_encoder(const TokunEncoderSettings& settings,
                                                                       at::Generator& generator);
-[[nodiscard]] std::shared_ptr<BlockDecoderNetwork> make_block_decoder(const TokunEncoderSettings& settings,
-                                                                      const TokunDecoderSettings& decoder,
-                                                                      at::Generator& generator);
+[[nodiscard]] std::shared_ptr<BlockDecoderNetwork> make_block_decoder(
+    const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, at::Generator& generator,
+    std::shared_ptr<BlockEncoderNetwork> encoder = {});
 
-// Nats of the blocks, [N] float32; 0 for rows of -1. bytes [N, T] int64.
-[[nodiscard]] at::Tensor nats_of_blocks(const std::vector<ByteLogits>& heads, const at::Tensor& bytes_NT);
+// Nats of the blocks, [N] float32; 0 for rows of -1. bytes [N, T] int64. `both_ways`: plus those of each way
+// alone, to learn from: else the way that is better at first is all that is ever trusted and learnt.
+[[nodiscard]] at::Tensor nats_of_blocks(const BlockLogits& said, const at::Tensor& bytes_NT, bool both_ways = false);
 // The most likely bytes, [N, T] uint8.
-[[nodiscard]] at::Tensor most_likely_blocks(const std::vector<ByteLogits>& heads, int64_t blocks, int64_t block_bytes);
-// The bytes of one block (N = 1), [T], each chosen by itself.
-[[nodiscard]] std::vector<uint8_t> choose_block(const std::vector<ByteLogits>& heads, int64_t block_bytes,
-                                                Chooser& chooser);
+[[nodiscard]] at::Tensor most_likely_blocks(const BlockLogits& said, int64_t blocks, int64_t block_bytes);
+// The bytes of one block (N = 1), [T], each character chosen by itself.
+[[nodiscard]] std::vector<uint8_t> choose_block(const BlockLogits& said, int64_t block_bytes, Chooser& chooser);
 
 }  // namespace verbatim

@@ -88,9 +88,25 @@ struct Candidate {
   int32_t unit = 0;
 };
 
-// Characters that four bytes may be, the likeliest first. scores: [4, 256].
-std::vector<Candidate> candidates_of(const float* scores) {
-  std::vector<Candidate> all = {{}};
+// Characters that are known as wholes, the likeliest. scores [K]: logarithms, `trust` that of the way.
+std::vector<Candidate> known_candidates(const KnownCharacters& known, const float* scores, float trust) {
+  constexpr int64_t kMost = 32;
+  std::vector<int32_t> order(static_cast<size_t>(known.count()));
+  std::iota(order.begin(), order.end(), 0);
+  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(std::min(kMost, known.count()));
+  std::partial_sort(order.begin(), middle, order.end(),
+                    [&](int32_t a, int32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
+  std::vector<Candidate> candidates;
+  for (auto row = order.begin(); row != middle; ++row) {
+    candidates.push_back({trust + scores[*row], known.unit(*row)});
+  }
+  return candidates;
+}
+
+// Characters that a place may hold, the likeliest first: `known` ones, and what four bytes may be, whose scores [4,
+// 256] are above `another`.
+std::vector<Candidate> candidates_of(const float* scores, float another, const std::vector<Candidate>& known) {
+  std::vector<Candidate> all = {{.score = another, .unit = 0}};
   for (size_t byte = 0; byte < kValues.size(); ++byte) {
     const float* of_byte = scores + byte * kByteValues;
     std::vector<Candidate> longer;
@@ -99,10 +115,12 @@ std::vector<Candidate> candidates_of(const float* scores) {
     }
     all = std::move(longer);
   }
-  std::erase_if(all, [](const Candidate& candidate) {
+  std::erase_if(all, [&](const Candidate& candidate) {
     const auto unit = static_cast<char32_t>(candidate.unit);
-    return unit >= kEscape && !is_escape(unit);
+    if (unit >= kEscape && !is_escape(unit)) return true;
+    return std::any_of(known.begin(), known.end(), [&](const Candidate& one) { return one.unit == candidate.unit; });
   });
+  all.insert(all.end(), known.begin(), known.end());
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
   return all;
 }
@@ -183,13 +201,28 @@ CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& de
                                     open.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kAtOnce, open.size())));
     const at::Tensor z_ML = z_NL.index_select(0, at::tensor(some, at::kLong).to(z_NL.device()));
     const auto count = static_cast<int64_t>(some.size());
-    const at::Tensor said = logarithms_of_bytes(decoder.forward(z_ML, type), count, block_bytes);
+    const BlockLogits logits = decoder.forward(z_ML, type);
+    const at::Tensor said = logarithms_of_bytes(logits.bytes, count, block_bytes);
+    at::Tensor known_MK, trust_M, distrust_M;
+    if (logits.known != nullptr) {
+      known_MK = at::log_softmax(logits.known_MK.to(at::kFloat).cpu(), 1).contiguous();
+      trust_M = at::log_sigmoid(logits.trust_M.to(at::kFloat).cpu()).contiguous();
+      distrust_M = at::log_sigmoid(-logits.trust_M.to(at::kFloat).cpu()).contiguous();
+    }
     for (int64_t m = 0; m < count; ++m) {
       if (!goes_on()) return result;
       std::vector<std::vector<Candidate>> candidates;
       const float* scores = said.data_ptr<float>() + m * block_bytes * kByteValues;
       for (size_t place = 0; place < characters; ++place) {
-        candidates.push_back(candidates_of(scores + place * 4 * kByteValues));
+        const float* of_place = scores + place * 4 * kByteValues;
+        if (!known_MK.defined()) {
+          candidates.push_back(candidates_of(of_place, 0, {}));
+          continue;
+        }
+        const int64_t at = m * static_cast<int64_t>(characters) + static_cast<int64_t>(place);
+        const float* known = known_MK.data_ptr<float>() + at * known_MK.size(1);
+        candidates.push_back(candidates_of(of_place, distrust_M.data_ptr<float>()[at],
+                                           known_candidates(*logits.known, known, trust_M.data_ptr<float>()[at])));
       }
       const int64_t block = some[m];
       const auto first = proposed.begin() + block * static_cast<int64_t>(characters);

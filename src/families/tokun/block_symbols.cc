@@ -81,21 +81,25 @@ void BlockSymbolReader::add_unit(char32_t unit) {
   complete_ = ends_by_content || units_.size() == most_units_;
 }
 
+void append_symbols(int32_t unit, std::vector<int32_t>& symbols) {
+  const auto value = static_cast<char32_t>(unit);
+  if (is_escape(value)) {
+    symbols.push_back(kStrayByte);
+    symbols.push_back(static_cast<int32_t>(value - kEscape));
+  } else if (value < kEscape) {
+    std::string character;
+    append_utf8(character, value);
+    for (const char byte : character) symbols.push_back(static_cast<uint8_t>(byte));
+  }
+}
+
 std::vector<int32_t> symbols_of_block(const std::vector<int32_t>& units, const BlockOptions& options) {
   if (units.empty()) return {kEndOfDocument};
   std::vector<int32_t> symbols;
   BlockSymbolReader reader(options);
   for (const int32_t unit : units) {
     const size_t begin = symbols.size();
-    const auto value = static_cast<char32_t>(unit);
-    if (is_escape(value)) {
-      symbols.push_back(kStrayByte);
-      symbols.push_back(static_cast<int32_t>(value - kEscape));
-    } else {
-      std::string character;
-      append_utf8(character, value);
-      for (const char byte : character) symbols.push_back(static_cast<uint8_t>(byte));
-    }
+    append_symbols(unit, symbols);
     for (size_t i = begin; i < symbols.size(); ++i) reader.read(symbols[i]);
   }
   if (!reader.is_complete()) symbols.push_back(kEndOfBlock);

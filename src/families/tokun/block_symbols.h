@@ -46,6 +46,9 @@ class BlockSymbolReader {
   std::vector<int32_t> units_;
 };
 
+// The symbols of a unit, behind `symbols`; none for numbers that no text becomes (the start of a document).
+void append_symbols(int32_t unit, std::vector<int32_t>& symbols);
+
 // The symbols of a block, its end included where it has one. No units: the end of the document.
 [[nodiscard]] std::vector<int32_t> symbols_of_block(const std::vector<int32_t>& units, const BlockOptions& options);
 

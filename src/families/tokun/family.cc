@@ -66,15 +66,24 @@ ModelParts make(ModelSettings& settings, const fs::path& folder, at::Generator g
         "= "
         "\"none\"): train it further with --train.from");
   }
+  if (alone && decoder_settings.kind == "bytes" && decoder_settings.recent > 0) {
+    throw_input(
+        "decoder.recent is {}, but an autoencoder (backbone.kind = \"none\") gives back each block from its vector "
+        "alone; "
+        "set it to 0",
+        decoder_settings.recent);
+  }
   if (alone) settings.backbone.stack.width = encoder_settings.latent;
   const int64_t width = alone ? 0 : settings.backbone.width();
   ModelParts parts;
-  parts.encoder = std::make_shared<TokunEncoder>(encoder_settings, width, generator);
+  const auto encoder = std::make_shared<TokunEncoder>(encoder_settings, width, generator);
+  parts.encoder = encoder;
   parts.backbone = make_backbone(settings.backbone, generator);
   if (decoder_settings.kind == "bytes") {
     parts.decoder = std::make_shared<SymbolBlockDecoder>(encoder_settings, decoder_settings, width, generator);
   } else {
-    parts.decoder = std::make_shared<WholeBlockDecoder>(encoder_settings, decoder_settings, width, generator);
+    parts.decoder = std::make_shared<WholeBlockDecoder>(encoder_settings, decoder_settings, width, generator,
+                                                        encoder->shared_network());
   }
   if (!encoder_settings.autoencoder.empty() && encoder_settings.autoencoder != kTaken && !ShapesOnly::active()) {
     take_autoencoder(parts, encoder_settings.autoencoder, folder);

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "families/tokun/block_bytes.h"
-#include "nn/kernels/attention.h"
 #include "nn/kernels/dense.h"
 
 namespace verbatim {
@@ -53,57 +53,47 @@ at::Tensor wide(const at::Tensor& x, at::ScalarType type) {
   return x.to(type == at::kDouble ? at::kDouble : at::kFloat);
 }
 
+// Grows with every change of the weights.
+int64_t version_of(const torch::nn::Module& module) {
+  int64_t version = 0;
+  for (const at::Tensor& parameter : module.parameters()) version += static_cast<int64_t>(parameter._version());
+  return version;
+}
+
 // Mean square 1.
 at::Tensor unit_length(const at::Tensor& x) { return x * (x.square().mean(1, /*keepdim=*/true) + kEpsilon).rsqrt(); }
+
+// Beside each row the `reach` rows before and behind it, zeros where the group of `rows` ends: [M, (2 * reach + 1) * W]
+at::Tensor with_neighbours(const at::Tensor& x_MW, int64_t rows, int64_t reach) {
+  const int64_t width = x_MW.size(1);
+  const at::Tensor padded = at::constant_pad_nd(x_MW.view({-1, rows, width}), {0, 0, reach, reach});
+  std::vector<at::Tensor> parts;
+  for (int64_t first = 0; first <= 2 * reach; ++first) parts.push_back(padded.slice(1, first, first + rows));
+  return at::cat(parts, 2).view({-1, (2 * reach + 1) * width});
+}
 
 }  // namespace
 
 GatedLayer::GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t hidden,
-                       at::Generator& generator) {
+                       at::Generator& generator, int64_t reach)
+    : reach_(reach) {
   auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
   norm_ = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
-  up_ = add_linear(*holder, "up", initial_weight(2 * hidden, width, fan_in(width), generator));
+  const int64_t read = (2 * reach + 1) * width;
+  up_ = add_linear(*holder, "up", initial_weight(2 * hidden, read, fan_in(read), generator));
   // Starts as nearly nothing: the path around it carries the text from the first step on.
   down_ = add_linear(*holder, "down", initial_weight(width, hidden, 0.1 * fan_in(hidden), generator));
 }
 
-at::Tensor GatedLayer::operator()(const at::Tensor& x_MW, at::ScalarType type) const {
-  const at::Tensor hidden = up_(norm_(x_MW, type));
+at::Tensor GatedLayer::operator()(const at::Tensor& x_MW, at::ScalarType type, int64_t rows) const {
+  at::Tensor normed = norm_(x_MW, type);
+  if (reach_ > 0) normed = with_neighbours(normed, rows, reach_);
+  const at::Tensor hidden = up_(normed);
   return x_MW + wide(down_(type == at::kDouble ? nn::swiglu_plain(hidden) : nn::swiglu(hidden)), type);
 }
 
 double GatedLayer::multiplications() const {
   return static_cast<double>(up_.weight_ED.numel() + down_.weight_ED.numel());
-}
-
-MixingLayer::MixingLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t heads,
-                         at::Generator& generator)
-    : heads_(heads) {
-  auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
-  norm_ = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
-  query_ = add_linear(*holder, "query", initial_weight(width, width, fan_in(width), generator));
-  key_value_ = add_linear(*holder, "key_value", initial_weight(2 * width, width, fan_in(width), generator));
-  out_ = add_linear(*holder, "out", initial_weight(width, width, 0.1 * fan_in(width), generator));
-}
-
-at::Tensor MixingLayer::operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const {
-  nn::Ranges block;
-  block.begin.reserve(static_cast<size_t>(x_MW.size(0)));
-  block.end.reserve(static_cast<size_t>(x_MW.size(0)));
-  for (int64_t row = 0; row < x_MW.size(0); ++row) {
-    block.begin.push_back(static_cast<int32_t>(row / places * places));
-    block.end.push_back(static_cast<int32_t>(row / places * places + places));
-  }
-  const nn::AttentionShape shape{.heads = heads_, .key_value_heads = heads_, .head_width = x_MW.size(1) / heads_};
-  const at::Tensor normed = norm_(x_MW, type);
-  const at::Tensor seen = type == at::kDouble
-                              ? nn::range_attention_plain(query_(normed), key_value_(normed), block, shape)
-                              : nn::range_attention(query_(normed), key_value_(normed), block, shape);
-  return x_MW + wide(out_(seen), type);
-}
-
-double MixingLayer::multiplications() const {
-  return static_cast<double>(query_.weight_ED.numel() + key_value_.weight_ED.numel() + out_.weight_ED.numel());
 }
 
 GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator)
@@ -112,6 +102,11 @@ GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& 
   int64_t width = width_of_level(settings, 0, levels);
   const int64_t places = chain_.factors.front() / 4 * kBytesSaid;
   table_PW_ = register_parameter("table", initial_weight(places * kValues, width, fan_in(places), generator));
+  if (settings.characters > 0) {
+    auto holder = register_module("known", std::make_shared<torch::nn::Module>("known"));
+    known_ = KnownCharacters(*holder, settings.characters, settings.character_width, generator);
+    known_rows_ = add_linear(*holder, "dense", initial_weight(width, settings.character_width, 1.0, generator));
+  }
   first_ = GatedLayer(*this, "level0", width, settings.hidden > 0 ? settings.hidden : width, generator);
   for (size_t i = 1; i < levels; ++i) {
     Level level{.factor = chain_.factors[i], .norm = {}, .join = {}, .layer = std::nullopt};
@@ -136,6 +131,23 @@ at::Tensor GatedEncoder::rows_of_bytes(const at::Tensor& bytes_M4, at::ScalarTyp
   return type == at::kDouble ? nn::gather_sum_plain(table_PW_, index_MP) : nn::gather_sum(table_PW_, index_MP);
 }
 
+at::Tensor GatedEncoder::characters(const at::Tensor& bytes_U4, at::ScalarType type) const {
+  at::Tensor x = rows_of_bytes(bytes_U4, type);
+  if (known_.any()) {
+    const at::Tensor row_U = known_.rows(bytes_U4).to(table_PW_.device());
+    const at::Tensor own =
+        type == at::kDouble ? nn::gather_rows_plain(known_.table(), row_U) : nn::gather_rows(known_.table(), row_U);
+    x = x + wide(known_rows_(type == at::kDouble ? own : own.to(type)), type);
+  }
+  return first_(x, type);
+}
+
+at::Tensor GatedEncoder::known_vectors(at::ScalarType type) {
+  type = computed_in(table_PW_, type);
+  const at::Tensor x_KW = characters(known_.bytes(), type);
+  return levels_.empty() ? x_KW : levels_[0].norm(x_KW, type);
+}
+
 void GatedEncoder::train(bool on) {
   sums_ = nullptr;
   BlockEncoderNetwork::train(on);
@@ -145,8 +157,7 @@ at::Tensor GatedEncoder::looked_up(const PositionBatch& batch, at::ScalarType ty
   const bool can = !at::GradMode::is_enabled() && !is_training() && type != at::kDouble && levels_.size() == 1 &&
                    chain_.factors.front() == 4 && table_PW_.device().is_cpu();
   if (!can) return {};
-  int64_t version = 0;
-  for (const at::Tensor& parameter : parameters()) version += static_cast<int64_t>(parameter._version());
+  const int64_t version = version_of(*this);
   if (sums_ == nullptr || version != sums_version_ || type != sums_type_) {
     sums_ = std::make_unique<BlockSums>(levels_[0].join.weight_ED, levels_[0].factor, type);
     sums_version_ = version;
@@ -156,7 +167,7 @@ at::Tensor GatedEncoder::looked_up(const PositionBatch& batch, at::ScalarType ty
     at::Tensor bytes_U4 = at::empty({static_cast<int64_t>(units.size()), 4}, at::kLong);
     auto* bytes = bytes_U4.data_ptr<int64_t>();
     for (const int32_t unit : units) bytes = write_unit(bytes, unit);
-    return levels_[0].norm(first_(rows_of_bytes(bytes_U4, at::kFloat), at::kFloat), at::kFloat);
+    return levels_[0].norm(characters(bytes_U4, at::kFloat), at::kFloat);
   };
   if (!sums_->learn(batch, vectors_of)) return {};
   at::Tensor z_NL = at::empty({batch.rows(), levels_[0].join.weight_ED.size(0)}, at::kFloat);
@@ -185,7 +196,7 @@ at::Tensor GatedEncoder::computed(const PositionBatch& batch, at::ScalarType typ
   at::Tensor x;
   if (chain_.factors.front() == 4) {
     const DifferentUnits units = different_units(batch, block_bytes_);
-    x = first_(rows_of_bytes(units.bytes_U4, type), type);
+    x = characters(units.bytes_U4, type);
     const at::Tensor index_M = units.index_M.to(table_PW_.device());
     x = type == at::kDouble ? nn::gather_rows_plain(x, index_M) : nn::gather_rows(x, index_M);
   } else {
@@ -201,6 +212,10 @@ at::Tensor GatedEncoder::computed(const PositionBatch& batch, at::ScalarType typ
 
 double GatedEncoder::multiplications() const {
   double total = first_.multiplications() * static_cast<double>(block_bytes_) / chain_.factors.front();
+  if (known_.any()) {
+    total +=
+        static_cast<double>(known_rows_.weight_ED.numel()) * static_cast<double>(block_bytes_) / chain_.factors.front();
+  }
   int64_t vectors = block_bytes_ / chain_.factors.front();
   for (const Level& level : levels_) {
     vectors /= level.factor;
@@ -211,8 +226,9 @@ double GatedEncoder::multiplications() const {
 }
 
 GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder,
-                           at::Generator& generator)
-    : chain_(settings.block_options().chain), bits_(settings.head == "bits") {
+                           at::Generator& generator, std::shared_ptr<BlockEncoderNetwork> encoder)
+    : chain_(settings.block_options().chain), bits_(settings.head == "bits"), encoder_(std::move(encoder)) {
+  VERBATIM_ASSERT(settings.characters == 0 || encoder_ != nullptr, "known characters without their encoder");
   const size_t levels = chain_.factors.size();
   // The vector of the block holds all that is known of its characters: there depth and width help most, and cost least.
   const auto layers_of_level = [&](size_t level, int64_t width) {
@@ -241,10 +257,10 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDeco
   last_ = layers_of_level(0, width);
   const int64_t hidden = decoder.character_hidden > 0 ? decoder.character_hidden : width;
   for (int64_t i = 0; i < decoder.mixing; ++i) {
-    mixings_.push_back({.mixing = MixingLayer(*this, fmt::format("mixing{}", i), width, decoder.heads, generator),
-                        .layer = GatedLayer(*this, fmt::format("mixed{}", i), width, hidden, generator)});
+    last_.emplace_back(*this, fmt::format("mixed{}", i), width, hidden, generator, decoder.reach);
   }
   norm_ = add_norm(*this, "norm", width, NormKind::kRms, kEpsilon);
+  choice_ = CharacterChoice(*this, "known", settings.characters, width, settings.character_width, width, generator);
   const int64_t characters = chain_.factors.front() / 4;
   const auto add_head = [&](const char* name, int64_t values) {
     const int64_t outputs = characters * (bits_ ? 8 : values);
@@ -265,36 +281,54 @@ at::Tensor GatedDecoder::told_of_places(const at::Tensor& z_NL, at::ScalarType t
   return x;
 }
 
-std::vector<ByteLogits> GatedDecoder::logits_of_places(at::Tensor x_MW, at::ScalarType type) const {
-  for (const GatedLayer& layer : last_) x_MW = layer(x_MW, type);
-  for (const Mixing& mixing : mixings_) x_MW = mixing.layer(mixing.mixing(x_MW, places(), type), type);
-  const at::Tensor said = norm_(x_MW, type);
-  const int64_t characters = chain_.factors.front() / 4;
-  std::vector<ByteLogits> heads;
-  for (const LinearWeights* head : {&plane_, &high_, &low_}) {
-    const at::Tensor logits = (*head)(said);
-    heads.push_back({.logits_RV = logits.reshape({-1, logits.size(1) / characters}),
-                     .first = static_cast<int64_t>(heads.size()) + 1,
-                     .stride = 4,
-                     .bits = bits_});
+at::Tensor GatedDecoder::known_rows(at::ScalarType type) const {
+  if (at::GradMode::is_enabled()) return choice_.rows(encoder_->known_vectors(type), type);
+  const int64_t version = version_of(*this) + version_of(*encoder_);
+  // In float32 whatever is asked for: computed once.
+  const at::ScalarType wide = computed_in(plane_.weight_ED, at::kFloat);
+  const bool moved = known_rows_KR_.defined() &&
+                     (known_rows_KR_.device() != plane_.weight_ED.device() || known_rows_KR_.scalar_type() != wide);
+  if (!known_rows_KR_.defined() || moved || known_version_ != version) {
+    known_rows_KR_ = choice_.rows(encoder_->known_vectors(wide), wide);
+    known_version_ = version;
   }
-  return heads;
+  return known_rows_KR_;
 }
 
-std::vector<ByteLogits> GatedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
+BlockLogits GatedDecoder::logits_of_places(at::Tensor x_MW, at::ScalarType type) const {
+  for (const GatedLayer& layer : last_) x_MW = layer(x_MW, type, places());
+  const at::Tensor said = norm_(x_MW, type);
+  const int64_t characters = chain_.factors.front() / 4;
+  BlockLogits result;
+  if (choice_.any()) {
+    result.known = encoder_->known();
+    result.known_MK = choice_.logits(said, known_rows(type));
+    result.trust_M = choice_.trust(said);
+  }
+  for (const LinearWeights* head : {&plane_, &high_, &low_}) {
+    const at::Tensor logits = (*head)(said);
+    result.bytes.push_back({.logits_RV = logits.reshape({-1, logits.size(1) / characters}),
+                            .first = static_cast<int64_t>(result.bytes.size()) + 1,
+                            .stride = 4,
+                            .bits = bits_});
+  }
+  return result;
+}
+
+BlockLogits GatedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
   type = computed_in(plane_.weight_ED, type);
   return logits_of_places(told_of_places(z_NL, type), type);
 }
 
 at::Tensor GatedDecoder::most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) {
-  constexpr int64_t kRows = 2048;
+  const int64_t kRows = choice_.any() ? 256 : 2048;
   type = computed_in(plane_.weight_ED, type);
   const int64_t blocks = z_NL.size(0), at_once = std::max<int64_t>(kRows / places(), 1);
   const at::Tensor told_MW = told_of_places(z_NL, type);
   at::Tensor bytes_NT = at::empty({blocks, block_bytes}, at::kByte);
   for (int64_t begin = 0; begin < blocks; begin += at_once) {
     const int64_t end = std::min(begin + at_once, blocks);
-    const std::vector<ByteLogits> heads = logits_of_places(told_MW.slice(0, begin * places(), end * places()), type);
+    const BlockLogits heads = logits_of_places(told_MW.slice(0, begin * places(), end * places()), type);
     bytes_NT.slice(0, begin, end).copy_(most_likely_blocks(heads, end - begin, block_bytes));
   }
   return bytes_NT;
@@ -310,8 +344,8 @@ double GatedDecoder::multiplications() const {
   }
   double of_vector = 0;
   for (const GatedLayer& layer : last_) of_vector += layer.multiplications();
-  for (const Mixing& mixing : mixings_) of_vector += mixing.mixing.multiplications() + mixing.layer.multiplications();
   for (const LinearWeights* head : {&plane_, &high_, &low_}) of_vector += static_cast<double>(head->weight_ED.numel());
+  of_vector += choice_.multiplications();
   return total + vectors * of_vector;
 }
 

@@ -5,6 +5,7 @@
 
 #include "families/tokun/block_network.h"
 #include "families/tokun/block_sums.h"
+#include "families/tokun/known_characters.h"
 #include "model/weights.h"
 
 namespace verbatim {
@@ -21,31 +22,18 @@ namespace verbatim {
 class GatedLayer {
  public:
   GatedLayer() = default;
-  // `hidden`: width between the two matrices.
-  GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t hidden,
-             at::Generator& generator);
-  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, at::ScalarType type) const;
+  // `hidden`: width between the two matrices. `reach`: rows on each side that W1 reads besides, as far as they belong
+  // to the same group: characters of a block correct each other.
+  GatedLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t hidden, at::Generator& generator,
+             int64_t reach = 0);
+  // Groups of `rows`; without reach every row is by itself.
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, at::ScalarType type, int64_t rows = 1) const;
   [[nodiscard]] double multiplications() const;
 
  private:
+  int64_t reach_ = 0;
   Norm norm_;
   LinearWeights up_, down_;
-};
-
-// x + Wo attention(Wqkv norm(x)): the characters of a block look at each other, in both directions. What place a
-// character has is part of its vector.
-class MixingLayer {
- public:
-  MixingLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t heads,
-              at::Generator& generator);
-  // Groups of `places` rows.
-  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const;
-  [[nodiscard]] double multiplications() const;
-
- private:
-  int64_t heads_;
-  Norm norm_;
-  LinearWeights query_, key_value_, out_;
 };
 
 class GatedEncoder final : public BlockEncoderNetwork {
@@ -54,11 +42,16 @@ class GatedEncoder final : public BlockEncoderNetwork {
   [[nodiscard]] at::Tensor forward(const PositionBatch& batch, at::ScalarType type) override;
   [[nodiscard]] at::Tensor computed(const PositionBatch& batch, at::ScalarType type) override;
   [[nodiscard]] double multiplications() const override;
+  void learn(std::span<const int32_t> units) override { known_.learn(units); }
+  [[nodiscard]] const KnownCharacters* known() const override { return known_.any() ? &known_ : nullptr; }
+  [[nodiscard]] at::Tensor known_vectors(at::ScalarType type) override;
   // Forgets what was kept for texts to come; the weights may change now.
   void train(bool on = true) override;
 
  private:
   [[nodiscard]] at::Tensor rows_of_bytes(const at::Tensor& bytes_M4, at::ScalarType type) const;
+  // The vectors of characters by themselves. [U, W]
+  [[nodiscard]] at::Tensor characters(const at::Tensor& bytes_U4, at::ScalarType type) const;
   // The result with the join looked up instead of multiplied, where that can be done; undefined elsewhere.
   [[nodiscard]] at::Tensor looked_up(const PositionBatch& batch, at::ScalarType type);
 
@@ -70,7 +63,9 @@ class GatedEncoder final : public BlockEncoderNetwork {
   };
   Chain chain_;
   int64_t block_bytes_;
-  at::Tensor table_PW_;  // [P * 256, W], P places of the first level's bytes that are not always 0
+  KnownCharacters known_;
+  LinearWeights known_rows_;  // their rows to the width of a character's vector
+  at::Tensor table_PW_;       // [P * 256, W], P places of the first level's bytes that are not always 0
   GatedLayer first_;
   std::vector<Level> levels_;  // from the second on
   std::unique_ptr<BlockSums> sums_;
@@ -80,8 +75,9 @@ class GatedEncoder final : public BlockEncoderNetwork {
 
 class GatedDecoder final : public BlockDecoderNetwork {
  public:
-  GatedDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, at::Generator& generator);
-  [[nodiscard]] std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType type) override;
+  GatedDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, at::Generator& generator,
+               std::shared_ptr<BlockEncoderNetwork> encoder);
+  [[nodiscard]] BlockLogits forward(const at::Tensor& z_NL, at::ScalarType type) override;
   // In stretches of characters that stay in the cache.
   [[nodiscard]] at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) override;
   [[nodiscard]] double multiplications() const override;
@@ -89,7 +85,8 @@ class GatedDecoder final : public BlockDecoderNetwork {
  private:
   // [N * places, W]: what the first level of the chain is told of each of its vectors.
   [[nodiscard]] at::Tensor told_of_places(const at::Tensor& z_NL, at::ScalarType type) const;
-  [[nodiscard]] std::vector<ByteLogits> logits_of_places(at::Tensor x_MW, at::ScalarType type) const;
+  [[nodiscard]] BlockLogits logits_of_places(at::Tensor x_MW, at::ScalarType type) const;
+  [[nodiscard]] at::Tensor known_rows(at::ScalarType type) const;
   [[nodiscard]] int64_t places() const { return chain_.block_bytes() / chain_.factors.front(); }
 
   struct Level {
@@ -98,16 +95,15 @@ class GatedDecoder final : public BlockDecoderNetwork {
     Norm norm;
     LinearWeights split;
   };
-  struct Mixing {
-    MixingLayer mixing;
-    GatedLayer layer;
-  };
   Chain chain_;
   bool bits_;
   std::vector<Level> levels_;  // the last one of the chain first
   std::vector<GatedLayer> last_;
-  std::vector<Mixing> mixings_;
   Norm norm_;
+  CharacterChoice choice_;
+  std::shared_ptr<BlockEncoderNetwork> encoder_;  // of the known characters; no part of this one
+  mutable at::Tensor known_rows_KR_;              // kept while no weights change
+  mutable int64_t known_version_ = 0;
   LinearWeights plane_, high_, low_;  // the second to the fourth byte of each character
 };
 

@@ -122,7 +122,7 @@ PublishedDecoder::PublishedDecoder(const TokunEncoderSettings& settings, at::Gen
                      at::zeros({outputs}));
 }
 
-std::vector<ByteLogits> PublishedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
+BlockLogits PublishedDecoder::forward(const at::Tensor& z_NL, at::ScalarType type) {
   at::Tensor x = head_.weight_ED.scalar_type() == at::kDouble ? z_NL : z_NL.to(at::kFloat);
   for (const PublishedLevel& level : levels_) {
     const int64_t width = x.size(1);
@@ -130,7 +130,7 @@ std::vector<ByteLogits> PublishedDecoder::forward(const at::Tensor& z_NL, at::Sc
     x = steps_.norm(x.reshape({-1, width}), level);
   }
   const at::Tensor logits = head_(x.scalar_type() == at::kDouble ? x : x.to(type));
-  return {{.logits_RV = logits, .first = 0, .stride = 1, .bits = bits_}};
+  return {.bytes = {{.logits_RV = logits, .first = 0, .stride = 1, .bits = bits_}}, .known_MK = {}};
 }
 
 double PublishedDecoder::multiplications() const {

@@ -53,7 +53,7 @@ class PublishedEncoder final : public BlockEncoderNetwork {
 class PublishedDecoder final : public BlockDecoderNetwork {
  public:
   PublishedDecoder(const TokunEncoderSettings& settings, at::Generator& generator);
-  [[nodiscard]] std::vector<ByteLogits> forward(const at::Tensor& z_NL, at::ScalarType type) override;
+  [[nodiscard]] BlockLogits forward(const at::Tensor& z_NL, at::ScalarType type) override;
   [[nodiscard]] double multiplications() const override;
 
  private:

@@ -95,13 +95,35 @@ class MostLikely final : public Chooser {
 
 SymbolBlockDecoder::SymbolBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder,
                                        int64_t width, at::Generator& generator)
-    : TokunDecoder(settings, width, generator), blocks_(settings.block_options()), width_(decoder.width) {
+    : TokunDecoder(settings, width, generator),
+      blocks_(settings.block_options()),
+      width_(decoder.width),
+      recent_count_(decoder.recent) {
   context_ = add_linear(*this, "context", initial_weight(width_, settings.latent, fan_in(settings.latent), generator));
   auto table = register_module("symbols", std::make_shared<torch::nn::Module>("symbols"));
   table_SW_ = table->register_parameter("weight", initial_weight(kBlockSymbols + 1, width_, fan_in(width_), generator));
+  if (recent_count_ > 0) {
+    auto recent = register_module("recent", std::make_shared<torch::nn::Module>("recent"));
+    recent_RW_ = recent->register_parameter(
+        "weight", initial_weight(recent_count_ * kBlockSymbols, width_, fan_in(width_), generator));
+  }
   stack_ = register_module("stack", std::make_shared<StackBackbone>(stack_settings(decoder), generator));
   head_ = add_linear(*this, "head", initial_weight(kBlockSymbols, width_, fan_in(width_), generator));
   keep_frozen();
+}
+
+void SymbolBlockDecoder::append_recent(std::span<const int32_t> symbols, std::vector<int64_t>& index) const {
+  for (int64_t back = 0; back < recent_count_; ++back) {
+    const auto count = static_cast<int64_t>(symbols.size());
+    index.push_back(back < count ? back * kBlockSymbols + symbols[static_cast<size_t>(count - 1 - back)] : -1);
+  }
+}
+
+void SymbolBlockDecoder::note(DecoderState& state, const std::vector<int32_t>& ids) const {
+  if (recent_count_ == 0) return;
+  for (const int32_t unit : ids) append_symbols(unit, state.recent);
+  const auto count = static_cast<int64_t>(state.recent.size());
+  if (count > recent_count_) state.recent.erase(state.recent.begin(), state.recent.end() - recent_count_);
 }
 
 double SymbolBlockDecoder::multiplications_per_block() const {
@@ -117,7 +139,20 @@ at::Tensor SymbolBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::Scala
   at::Tensor nats_N = at::zeros({batch.rows()}, z_NL.options().dtype(in_double ? at::kDouble : at::kFloat));
   if (symbols.read.empty()) return nats_N;
   const at::Device device = z_NL.device();
-  const at::Tensor context_NW = in_double ? context_(z_NL) : context_(z_NL.to(type)).to(at::kFloat);
+  at::Tensor context_NW = in_double ? context_(z_NL) : context_(z_NL.to(type)).to(at::kFloat);
+  if (recent_count_ > 0) {
+    std::vector<int64_t> index;
+    for (int64_t s = 0; s < batch.sequences(); ++s) {
+      std::vector<int32_t> text;
+      for (int64_t row = batch.offsets[s]; row < batch.offsets[s + 1]; ++row) {
+        for (int64_t i = batch.id_offsets[row]; i < batch.id_offsets[row + 1]; ++i) append_symbols(batch.ids[i], text);
+        append_recent(text, index);
+      }
+    }
+    const at::Tensor index_NK = tensor_of(index).view({batch.rows(), recent_count_}).to(device);
+    context_NW =
+        context_NW + (in_double ? nn::gather_sum_plain(recent_RW_, index_NK) : nn::gather_sum(recent_RW_, index_NK));
+  }
   const at::Tensor read_M = tensor_of(symbols.read).to(device), block_M = tensor_of(symbols.block).to(device);
   const at::Tensor x_MW = in_double
                               ? nn::gather_rows_plain(table_SW_, read_M) + nn::gather_rows_plain(context_NW, block_M)
@@ -137,9 +172,18 @@ at::Tensor SymbolBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::Scala
   return nats_N.index_add(0, block_M, nats_M.to(nats_N.scalar_type()));
 }
 
-std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* z_NL, int64_t count, Chooser& chooser) {
+std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* z_NL, int64_t count,
+                                                                   const std::vector<int32_t>& recent,
+                                                                   Chooser& chooser) {
   std::vector<float> context_NW(static_cast<size_t>(count * width_));
   context_.rows(z_NL, context_NW.data(), count);
+  std::vector<int64_t> told;
+  append_recent(recent, told);
+  for (const int64_t row : told) {
+    if (row < 0) continue;
+    const float* from = recent_RW_.data_ptr<float>() + row * width_;
+    for (int64_t i = 0; i < count * width_; ++i) context_NW[static_cast<size_t>(i)] += from[i % width_];
+  }
   struct Writing {
     BlockSymbolReader reader;
     BackboneState memory;
@@ -192,10 +236,10 @@ std::vector<std::vector<int32_t>> SymbolBlockDecoder::write_blocks(const float* 
   return units;
 }
 
-NextPosition SymbolBlockDecoder::choose(std::span<const float> h_D, const DecoderState& /*state*/, Chooser& chooser) {
+NextPosition SymbolBlockDecoder::choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) {
   at::NoGradGuard no_grad;
   const at::Tensor z_1L = vector_of_row(h_D).contiguous();
-  WrittenBlock block = written_block(write_blocks(z_1L.data_ptr<float>(), 1, chooser).front());
+  WrittenBlock block = written_block(write_blocks(z_1L.data_ptr<float>(), 1, state.recent, chooser).front());
   replaced_ += block.replaced;
   const bool ends = block.units.empty();
   return {.ids = std::move(block.units), .ends_document = ends};
@@ -209,7 +253,8 @@ at::Tensor SymbolBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL, at::Sca
   for (int64_t begin = 0; begin < z.size(0); begin += kAtOnce) {
     const int64_t count = std::min(kAtOnce, z.size(0) - begin);
     auto* block = bytes_NT.data_ptr<uint8_t>() + begin * block_bytes_;
-    for (const std::vector<int32_t>& units : write_blocks(z.data_ptr<float>() + begin * z.size(1), count, chooser)) {
+    for (const std::vector<int32_t>& units :
+         write_blocks(z.data_ptr<float>() + begin * z.size(1), count, {}, chooser)) {
       uint8_t* to = block;
       for (const int32_t unit : units) {
         for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<uint8_t>(unit >> shift & 255);

@@ -11,7 +11,8 @@ namespace verbatim {
 
 namespace {
 constexpr double kEpsilon = 1e-6;
-}
+
+}  // namespace
 
 TokunDecoder::TokunDecoder(const TokunEncoderSettings& settings, int64_t width, at::Generator& generator)
     : settings_(settings), block_bytes_(settings.block_options().chain.block_bytes()) {
@@ -60,14 +61,25 @@ at::Tensor TokunDecoder::reconstruct(const at::Tensor& h_ND, at::ScalarType type
 }
 
 WholeBlockDecoder::WholeBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder,
-                                     int64_t width, at::Generator& generator)
+                                     int64_t width, at::Generator& generator,
+                                     std::shared_ptr<BlockEncoderNetwork> encoder)
     : TokunDecoder(settings, width, generator),
-      network_(register_module("network", make_block_decoder(settings, decoder, generator))) {
+      network_(register_module("network", make_block_decoder(settings, decoder, generator, std::move(encoder)))) {
   keep_frozen();
 }
 
+at::Tensor WholeBlockDecoder::training_loss(const at::Tensor& h_ND, const PositionBatch& batch) {
+  return nats_of_vectors(vectors_of(h_ND), h_ND.scalar_type(), batch, /*both_ways=*/true);
+}
+
 at::Tensor WholeBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type, const PositionBatch& batch) {
-  return nats_of_blocks(network_->forward(z_NL, type), bytes_of_targets(batch, block_bytes_).to(z_NL.device()));
+  return nats_of_vectors(z_NL, type, batch, /*both_ways=*/false);
+}
+
+at::Tensor WholeBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type, const PositionBatch& batch,
+                                              bool both_ways) {
+  return nats_of_blocks(network_->forward(z_NL, type), bytes_of_targets(batch, block_bytes_).to(z_NL.device()),
+                        both_ways);
 }
 
 at::Tensor WholeBlockDecoder::blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) {

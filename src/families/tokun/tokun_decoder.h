@@ -54,7 +54,10 @@ class TokunDecoder : public TextDecoder {
 class WholeBlockDecoder final : public TokunDecoder {
  public:
   WholeBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, int64_t width,
-                    at::Generator& generator);
+                    at::Generator& generator, std::shared_ptr<BlockEncoderNetwork> encoder);
+  // With characters that are known as wholes: the likelihood, and that of these among each other besides.
+  [[nodiscard]] at::Tensor training_loss(const at::Tensor& h_ND, const PositionBatch& batch) override;
+  [[nodiscard]] bool trains_on_likelihood() const override { return settings_.characters == 0; }
   [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
   [[nodiscard]] BlockDecoderNetwork& network() { return *network_; }
 
@@ -63,29 +66,38 @@ class WholeBlockDecoder final : public TokunDecoder {
                                            const PositionBatch& batch) override;
   [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) override;
   [[nodiscard]] double multiplications_per_block() const override { return network_->multiplications(); }
+  [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type, const PositionBatch& batch,
+                                           bool both_ways);
 
   std::shared_ptr<BlockDecoderNetwork> network_;
 };
 
-// The symbols of a block one after the other: a little transformer that sees the block's vector and what it has
-// written of the block.
+// The symbols of a block one after the other: a little transformer that sees the block's vector, what it has written of
+// the block and, with decoder.recent, the last symbols in front of it.
 class SymbolBlockDecoder final : public TokunDecoder {
  public:
   SymbolBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, int64_t width,
                      at::Generator& generator);
   [[nodiscard]] NextPosition choose(std::span<const float> h_D, const DecoderState& state, Chooser& chooser) override;
+  void note(DecoderState& state, const std::vector<int32_t>& ids) const override;
 
  private:
   [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type,
                                            const PositionBatch& batch) override;
   [[nodiscard]] at::Tensor blocks_of_vectors(const at::Tensor& z_NL, at::ScalarType type) override;
   [[nodiscard]] double multiplications_per_block() const override;
-  // The units of some blocks, from their vectors; none at the end of the document.
-  [[nodiscard]] std::vector<std::vector<int32_t>> write_blocks(const float* z_NL, int64_t count, Chooser& chooser);
+  // The units of some blocks, from their vectors; none at the end of the document. `recent`: the last symbols in front
+  // of all of them.
+  [[nodiscard]] std::vector<std::vector<int32_t>> write_blocks(const float* z_NL, int64_t count,
+                                                               const std::vector<int32_t>& recent, Chooser& chooser);
+  // Which rows of recent_ the last symbols have, [recent_count_], -1 in front of the text.
+  void append_recent(std::span<const int32_t> symbols, std::vector<int64_t>& index) const;
 
   BlockOptions blocks_;
   int64_t width_;
+  int64_t recent_count_;
   LinearWeights context_;  // [W, L]
+  at::Tensor recent_RW_;   // [recent_count_ * S, W]: a table for each place in front of the block, the nearest first
   at::Tensor table_SW_;    // of symbols, and of the start
   std::shared_ptr<StackBackbone> stack_;
   LinearWeights head_;  // [S, W]

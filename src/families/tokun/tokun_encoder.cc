@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "families/tokun/block_bytes.h"
 
 namespace verbatim {
 
@@ -29,6 +30,7 @@ TokunEncoder::TokunEncoder(const TokunEncoderSettings& settings, int64_t width, 
 }
 
 Encoded TokunEncoder::encode(const PositionBatch& batch, at::ScalarType compute_type) {
+  if (is_training() && !settings_.frozen) network_->learn(natural_units(batch));
   Encoded encoded{.vectors_ND = network_->forward(batch, compute_type), .rows = Rows::of(batch)};
   if (is_training()) encoded = disturbed(std::move(encoded), batch);
   if (project_.weight_ED.defined()) {
@@ -83,6 +85,8 @@ double TokunEncoder::multiplications_per_row() const {
 }
 
 double TokunEncoder::learning_rate_factor(std::string_view parameter) const {
+  // Which characters are known is a fact, not a weight.
+  if (parameter.ends_with(".characters")) return 0;
   return settings_.frozen && parameter.starts_with("network.") ? 0 : 1;
 }
 

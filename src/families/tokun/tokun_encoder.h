@@ -23,6 +23,7 @@ class TokunEncoder final : public TextEncoder {
   [[nodiscard]] double learning_rate_factor(std::string_view parameter) const override;
 
   [[nodiscard]] BlockEncoderNetwork& network() { return *network_; }
+  [[nodiscard]] const std::shared_ptr<BlockEncoderNetwork>& shared_network() const { return network_; }
 
  private:
   // Adds noise to the vectors, in training. Deterministic: the same batch gets the same noise.

@@ -9,9 +9,9 @@ void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
       "chain", chain,
       {.help = "parts that each level joins to one, from the bytes of UTF-32 up: \"4x16\" is 16 characters"});
   visitor.setting("borders", borders,
-                  {.help = "where blocks end: when they are full, or where the text says so (then an insertion changes "
-                           "the blocks around it only)",
-                   .choices = {"fixed", "content"}});
+                  {.help = "where blocks end: when they are full, where a hash of the text says so (content) or behind "
+                           "words; then an insertion changes the blocks around it only",
+                   .choices = {"fixed", "content", "words"}});
   visitor.setting("network", network,
                   {.help = "gated: residual gated layers; published: as the project tokun had it in 2024",
                    .choices = {"gated", "published"}});
@@ -26,6 +26,16 @@ void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
                              "different one (0: that of the vector)",
                      .minimum = 0,
                      .maximum = 1048576});
+    visitor.setting("characters", characters,
+                    {.help = "the first so many characters that training sees in its text have rows of their own: they "
+                             "are told apart better, and a decoder that writes whole blocks decides among them by how "
+                             "near and how frequent each is; the others are their bytes alone",
+                     .minimum = 0,
+                     .maximum = 1048576});
+    if (characters > 0) {
+      visitor.setting("character_width", character_width,
+                      {.help = "width of the row of each of these", .minimum = 1, .maximum = 65536});
+    }
     visitor.setting("join_layer", join_layer,
                     {.help = "a gated layer behind the last join; without it a block is encoded by adding what is "
                              "looked up for its characters"});
@@ -69,6 +79,10 @@ void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
     visitor.setting("width", width, {.help = "width of that transformer", .minimum = 2, .maximum = 65536});
     visitor.setting("layers", layers, {.help = "its layers", .minimum = 1, .maximum = 1024});
     visitor.setting("heads", heads, {.help = "its heads", .minimum = 1, .maximum = 4096});
+    visitor.setting("recent", recent,
+                    {.help = "language models: how many of the last bytes it is told besides the block's vector",
+                     .minimum = 0,
+                     .maximum = 1024});
     return;
   }
   visitor.setting("depth", depth,
@@ -82,12 +96,16 @@ void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
                            "vector)",
                    .minimum = 0,
                    .maximum = 1048576});
-  visitor.setting("mixing", mixing,
-                  {.help = "gated network: layers in which the characters of a block look at each other, so that they "
-                           "correct each other",
-                   .minimum = 0,
-                   .maximum = 1024});
-  if (mixing > 0) visitor.setting("heads", heads, {.help = "heads of these", .minimum = 1, .maximum = 4096});
+  visitor.setting(
+      "mixing", mixing,
+      {.help = "gated network: layers in which the characters of a block see those beside them, so that they "
+               "correct each other",
+       .minimum = 0,
+       .maximum = 1024});
+  if (mixing > 0) {
+    visitor.setting("reach", reach,
+                    {.help = "how many characters on each side they see", .minimum = 1, .maximum = 1024});
+  }
 }
 
 BlockOptions TokunEncoderSettings::block_options() const {
@@ -99,9 +117,9 @@ BlockOptions TokunEncoderSettings::block_options() const {
         "\"4x4\", \"4x16\" or \"64\"",
         chain, options.chain.block_bytes());
   }
-  if (borders != "content") return options;
+  if (borders == "fixed") return options;
   const uint32_t characters = options.chain.block_bytes() / 4;
-  BorderOptions content = complete_borders({}, characters);
+  BorderOptions content = complete_borders({.words = borders == "words"}, characters);
   // What ends a block then lies inside it, so that a decoder knows the end without being told.
   content.window = std::min(content.window, content.minimum);
   options.borders = content;
@@ -116,6 +134,12 @@ void TokunEncoderSettings::validate() const {
         "4 "
         "(\"4x16\", \"16x4\"); encoder.network = \"published\" takes any chain",
         chain);
+  }
+  if (network == "gated" && characters > 0 && options.chain.factors.front() != 4) {
+    throw_input(
+        "encoder.characters is {}, but encoder.chain \"{}\" joins {} bytes first; characters have vectors of their own "
+        "where the first factor is 4 (\"4x16\", \"4x4x4\")",
+        characters, chain, options.chain.factors.front());
   }
   if (network == "gated" && !join_layer && options.chain.factors.size() == 1) {
     throw_input("encoder.join_layer is false, but encoder.chain \"{}\" joins nothing: it has one level", chain);
@@ -137,9 +161,6 @@ void TokunDecoderSettings::validate(const TokunEncoderSettings& encoder) const {
   if (encoder.block_options().chain.factors.size() == 1) {
     throw_input("decoder.mixing is {}, but encoder.chain \"{}\" has one level, whose characters share one vector",
                 mixing, encoder.chain);
-  }
-  if (encoder.width % heads != 0) {
-    throw_input("decoder.heads is {}, must divide encoder.width ({})", heads, encoder.width);
   }
 }
 

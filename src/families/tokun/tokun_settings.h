@@ -11,12 +11,14 @@ namespace verbatim {
 // How text becomes blocks, and a block one vector.
 struct TokunEncoderSettings : Settings {
   std::string chain = "4x16";     // how many parts each level joins, from the bytes of UTF-32 up
-  std::string borders = "fixed";  // or "content": the text decides where blocks end
+  std::string borders = "fixed";  // or "content", "words": the text decides where blocks end
   std::string network = "gated";  // or "published": as the project tokun had it in May to August 2024
   int64_t latent = 256;           // width of a block's vector
   bool join_layer = true;         // gated: a layer behind the last join
   int64_t width = 192;            // gated: of the vectors inside; the published network has one width everywhere
   int64_t hidden = 0;             // gated: hidden width of the layer on a character's vector; 0: that of the vector
+  int64_t characters = 0;         // gated: that training sees first have rows of their own,
+  int64_t character_width = 32;   // so wide
   std::string head = "softmax";   // over the values of a byte; or "bits": eight yes or no
 
   // published
@@ -51,11 +53,13 @@ struct TokunDecoderSettings : Settings {
   int64_t depth = 1;             // layers on the vector of the block,
   int64_t hidden = 0;            // their hidden width; 0: that of the vector
   int64_t character_hidden = 0;  // hidden width of the layers on each character's vector; 0: that of the vector
-  int64_t mixing = 0;            // layers in which the characters of a block look at each other
+  int64_t mixing = 0;            // layers in which the characters of a block see
+  int64_t reach = 1;             // so many beside them on each side
   // one after the other
   int64_t width = 128;
   int64_t layers = 2;
-  int64_t heads = 4;  // of either
+  int64_t heads = 4;
+  int64_t recent = 0;  // symbols of the text in front of the block that it is told
 
   void visit(SettingsVisitor& visitor) override;
   // Checks what bounds cannot. Throws InputError.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/mix.h"
+#include "text/unicode.h"
 #include "text/utf8.h"
 
 namespace verbatim::reference {
@@ -67,7 +68,9 @@ std::vector<size_t> plain_borders(std::u32string_view units, const BorderOptions
       state = state * 0x9E3779B97F4A7C15 + (end > age ? units[end - 1 - age] : 0);
     }
     const uint64_t hash = mix_bits(state + options.seed * 0x9E3779B97F4A7C15);
-    const bool is_place = hash <= ~uint64_t{0} / options.spacing;
+    const uint8_t classes = character_classes(units[end - 1]);
+    const bool is_place =
+        options.words ? (classes & (kLetter | kMark | kNumber)) == 0 : hash <= ~uint64_t{0} / options.spacing;
     const size_t length = end - begin;
     if ((length >= options.minimum && is_place) || length == options.maximum || end == units.size()) {
       ends.push_back(end);
