@@ -113,6 +113,15 @@ Record record_of(const CheckedReconstruction& checked, uint64_t bytes, const std
   return record.set("check_bytes_per_second", static_cast<double>(bytes) / std::max(checked.seconds, 1e-9));
 }
 
+// Vectors with noise, decoded with the encoder's help.
+Record record_of(const Reconstruction& settled, const std::string& part) {
+  Record record;
+  record.set("suite", "reconstruction").set("part", part + ", settled");
+  record.set("byte", settled.byte.value()).set("character", settled.character.value());
+  record.set("block", settled.block.value()).set("zero_byte", settled.zero_byte.value());
+  return record.set("characters", settled.character.all);
+}
+
 // A corpus of made-up characters, every code point of the 17 planes but surrogates alike often.
 std::vector<std::string> random_texts() {
   constexpr size_t kTexts = 64, kCharacters = 1024;
@@ -173,14 +182,17 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
   context.output.flush();
   ReconstructionSettings part = plain;
   part.most_examples = 0;
-  part.check = false;
   part.max_bytes = options.max_bytes > 0 ? std::min(options.max_bytes, kPartBytes) : kPartBytes;
   for (const double noise : {0.1, 0.2, 0.5, 1.0}) {
     part.noise = noise;
-    context.output.record(record_of(measure(part), fmt::format("noise of {:g} sigma", noise)));
+    const ReconstructionReport noisy = measure(part);
+    const std::string what = fmt::format("noise of {:g} sigma", noise);
+    context.output.record(record_of(noisy, what));
+    if (noisy.settled.has_value()) context.output.record(record_of(*noisy.settled, what));
     context.output.flush();
   }
   part.noise = 0;
+  part.check = false;
   part.max_bytes /= 4;
   const auto characters = static_cast<uint32_t>(dynamic_cast<TokunDecoder&>(model.decoder()).block_bytes() / 4);
   for (uint32_t shift = 0; shift < characters; shift += std::max<uint32_t>(characters / 16, 1)) {

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "blocks/utf32.h"
 #include "families/tokun/block_search.h"
+#include "families/tokun/block_settling.h"
 #include "families/tokun/tokun_decoder.h"
 #include "families/tokun/tokun_encoder.h"
 #include "text/utf8.h"
@@ -149,6 +150,18 @@ void check(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& b
   }
 }
 
+// The same for vectors with noise, which are those of no block.
+void settle(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& bytes_NT, const Blocks& target,
+            ReconstructionReport& report) {
+  auto* decoder = dynamic_cast<WholeBlockDecoder*>(&coder.decoder);
+  if (decoder == nullptr) return;
+  if (!report.settled.has_value()) report.settled.emplace();
+  const at::Tensor settled_NT = settle_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type);
+  const std::string_view found(reinterpret_cast<const char*>(settled_NT.data_ptr<uint8_t>()),
+                               static_cast<size_t>(settled_NT.numel()));
+  *report.settled += measure_reconstruction(target, found);
+}
+
 }  // namespace
 
 ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vector<std::string_view>& documents,
@@ -192,7 +205,11 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vec
         const std::string_view predicted(reinterpret_cast<const char*>(bytes_NT.data_ptr<uint8_t>()),
                                          static_cast<size_t>(bytes_NT.numel()));
         const Blocks target = blocks_of(batch, block_bytes);
-        if (settings.check) check(coder, z_NL, bytes_NT, target, settings.interrupted, report);
+        if (settings.check && settings.noise == 0) {
+          check(coder, z_NL, bytes_NT, target, settings.interrupted, report);
+        } else if (settings.check) {
+          settle(coder, z_NL, bytes_NT, target, report);
+        }
         report.all += measure_reconstruction(target, predicted);
         report.padded_byte += group_accuracy(target.bytes, predicted, 1);
         report.padded_character += group_accuracy(target.bytes, predicted, 4);

@@ -23,7 +23,7 @@ struct ReconstructionSettings {
   int64_t batch_bytes = 65536;
   int64_t max_bytes = 0;     // of text; 0: all
   size_t most_examples = 0;  // blocks that came back wrong, kept to be shown
-  bool check = false;        // what was decoded by encoding it again (families/tokun/block_search.h)
+  bool check = false;        // what was decoded by encoding it again (families/tokun/block_search.h, block_settling.h)
   uint64_t seed = 1;         // of the noise
   Precision precision = Precision::kFloat32;
   const std::atomic<bool>* interrupted = nullptr;  // EvaluationStopped is thrown when set
@@ -47,7 +47,9 @@ struct ReconstructionReport {
   double nats = 0;   // of the blocks under the decoder, padding included
   double sigma = 0;  // mean over the numbers of a vector of their deviation over blocks
   double encode_seconds = 0, decode_seconds = 0;
-  std::optional<CheckedReconstruction> checked;  // with `check`, of decoders that say all bytes of a block at once
+  // With `check`, of decoders that say all bytes of a block at once: without noise, and with it.
+  std::optional<CheckedReconstruction> checked;
+  std::optional<Reconstruction> settled;
   struct Example {
     std::string text, came_back;
   };

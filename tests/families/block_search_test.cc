@@ -5,6 +5,7 @@
 #include <string>
 
 #include "blocks/utf32.h"
+#include "families/tokun/block_settling.h"
 #include "nn/torch.h"
 
 namespace verbatim {
@@ -130,6 +131,52 @@ TEST(block_search, confirms_no_vector_with_noise) {
   const CheckedBlocks found = check_blocks(*encoder, decoder, noisy, stream_of(right), at::kFloat);
   EXPECT_TRUE(at::equal(found.bytes_NT, stream_of(right)));
   EXPECT_EQ(found.confirmed, std::vector<bool>{false});
+}
+
+// Under noise: what the decoder holds of a character weighed against how near its vector is.
+TEST(block_settling, weighs_nearness_against_what_the_decoder_holds) {
+  torch::NoGradGuard no_grad;
+  const auto encoder = encoder_of("gated");
+  const std::u32string right = U"na\u00EFv", wrong = U"na\u00EEw";
+  FixedDecoder decoder(likely_values(wrong, right));  // by one nat for each of the two characters
+  at::Generator generator = at::detail::createCPUGenerator(5);
+  const at::Tensor exact = vector_of(*encoder, right);
+  constexpr int64_t kTimes = 40;
+  const at::Tensor proposed = stream_of(wrong).repeat({kTimes, 1});
+  for (const double noise : {0.05, 0.5, 3.0}) {
+    const at::Tensor z = exact + noise * at::randn({kTimes, exact.size(1)}, generator, at::TensorOptions(at::kFloat));
+    const at::Tensor settled = settle_blocks(*encoder, decoder, z, proposed, at::kFloat, /*trust=*/2);
+    int64_t found = 0;
+    for (int64_t i = 0; i < kTimes; ++i) {
+      found += at::equal(settled[i], stream_of(right)[0]) ? 1 : 0;
+      // No exchange of one of the two is worth it: the definition, written out.
+      const std::string bytes(reinterpret_cast<const char*>(settled[i].data_ptr<uint8_t>()), kBlockBytes);
+      std::u32string block;
+      for (size_t at = 0; at < bytes.size(); at += 4) block.push_back(read_unit(bytes, at));
+      const auto square_of = [&](const std::u32string& units) {
+        return (vector_of(*encoder, units) - z[i]).square().sum().item<double>();
+      };
+      const double square = square_of(block), variance = square / static_cast<double>(exact.size(1));
+      for (const size_t place : {2U, 3U}) {
+        std::u32string other = block;
+        other[place] = block[place] == right[place] ? wrong[place] : right[place];
+        const double said = other[place] == wrong[place] ? 1 : -1;
+        EXPECT_LT((square - square_of(other)) / (2 * variance) + 2 * said, 1e-3) << "noise of " << noise << ", " << i;
+      }
+    }
+    if (noise == 0.05) EXPECT_EQ(found, kTimes);
+    if (noise == 3.0) EXPECT_LT(found, kTimes / 2);
+  }
+}
+
+TEST(block_settling, leaves_certain_blocks_alone_and_takes_none_at_all) {
+  torch::NoGradGuard no_grad;
+  const auto encoder = encoder_of("published");
+  const std::u32string right = U"abcd";
+  FixedDecoder decoder(likely_values(right, right));
+  const at::Tensor z = vector_of(*encoder, right);
+  EXPECT_TRUE(at::equal(settle_blocks(*encoder, decoder, z, stream_of(right), at::kFloat), stream_of(right)));
+  EXPECT_EQ(settle_blocks(*encoder, decoder, z.slice(0, 0, 0), stream_of(right).slice(0, 0, 0), at::kFloat).numel(), 0);
 }
 
 TEST(block_search, takes_numbers_that_are_no_character) {

@@ -101,11 +101,11 @@ SymbolBlockDecoder::SymbolBlockDecoder(const TokunEncoderSettings& settings, con
       recent_count_(decoder.recent) {
   context_ = add_linear(*this, "context", initial_weight(width_, settings.latent, fan_in(settings.latent), generator));
   auto table = register_module("symbols", std::make_shared<torch::nn::Module>("symbols"));
-  table_SW_ = table->register_parameter("weight", initial_weight(kBlockSymbols + 1, width_, fan_in(width_), generator));
+  table_SW_ = table->register_parameter("weight", initial_weight(kBlockSymbols + 1, width_, 1.0, generator));
   if (recent_count_ > 0) {
     auto recent = register_module("recent", std::make_shared<torch::nn::Module>("recent"));
     recent_RW_ = recent->register_parameter(
-        "weight", initial_weight(recent_count_ * kBlockSymbols, width_, fan_in(width_), generator));
+        "weight", initial_weight(recent_count_ * kBlockSymbols, width_, fan_in(recent_count_), generator));
   }
   stack_ = register_module("stack", std::make_shared<StackBackbone>(stack_settings(decoder), generator));
   head_ = add_linear(*this, "head", initial_weight(kBlockSymbols, width_, fan_in(width_), generator));
