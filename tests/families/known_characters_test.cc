@@ -266,7 +266,7 @@ TEST(known_characters, have_gradients_that_equal_finite_differences) {
   const auto model = make_model(
       "[model]\nfamily = 'tokun'\n[encoder]\nchain = '4x4'\nlatent = 8\nwidth = 6\ncharacters = 7\ncharacter_width = "
       "5\n"
-      "[decoder]\nmixing = 1\n[backbone]\nkind = 'none'\n",
+      "[decoder]\nmixing = 2\nreach = 2\n[backbone]\nkind = 'none'\n",
       3);
   model->to(at::kDouble);
   model->train();

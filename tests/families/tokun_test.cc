@@ -198,20 +198,27 @@ TEST(tokun, has_the_published_number_of_parameters) {
 
 TEST(tokun, is_no_larger_than_the_published_one) {
   at::Generator generator = at::detail::createCPUGenerator(1);
-  TokunEncoderSettings small, three_levels, robust;  // as in configs/: tokun-small, tokun-4x4x4-small, tokun-robust
+  // As in configs/: tokun-small, tokun-4x4x4-small, tokun-robust, tokun-known.
+  TokunEncoderSettings small, three_levels, robust, known;
   small.width = 128;
   small.join_layer = false;
   three_levels.chain = "4x4x4";
   three_levels.width = 184;
   robust.width = 128;
-  robust.characters = 6144;
-  robust.character_width = 32;
+  robust.hidden = 384;
   robust.join_layer = false;
-  TokunDecoderSettings mixing;
-  mixing.character_hidden = 128;
-  mixing.mixing = 4;
+  known.width = 128;
+  known.characters = 6144;
+  known.character_width = 32;
+  known.join_layer = false;
+  TokunDecoderSettings mixing, beside;
+  mixing.character_hidden = 384;
+  mixing.mixing = 2;
+  beside.character_hidden = 128;
+  beside.mixing = 4;
+  beside.reach = 1;
   const std::vector<std::pair<TokunEncoderSettings, TokunDecoderSettings>> all = {
-      {small, TokunDecoderSettings()}, {three_levels, TokunDecoderSettings()}, {robust, mixing}};
+      {small, TokunDecoderSettings()}, {three_levels, TokunDecoderSettings()}, {robust, mixing}, {known, beside}};
   for (const auto& [settings, decoder_settings] : all) {
     const auto encoder = make_block_encoder(settings, generator);
     const auto decoder = make_block_decoder(settings, decoder_settings, generator, encoder);
@@ -312,31 +319,36 @@ TEST(tokun, gives_the_most_likely_bytes_back_in_stretches) {
 
 TEST(tokun, lets_the_characters_of_one_block_alone_see_each_other) {
   torch::NoGradGuard no_grad;
-  TokunEncoderSettings settings;
-  settings.chain = "4x8";
-  settings.latent = 32;
-  settings.width = 24;
-  TokunDecoderSettings decoder_settings;
-  decoder_settings.depth = 2;
-  decoder_settings.hidden = 40;
-  decoder_settings.mixing = 2;
-  at::Generator generator = at::detail::createCPUGenerator(3);
-  const auto decoder = make_block_decoder(settings, decoder_settings, generator);
-  const at::Tensor z_NL = at::randn({5, 32}, generator, at::TensorOptions(at::kFloat));
-  const std::vector<ByteLogits> together = decoder->forward(z_NL, at::kFloat).bytes;
-  for (int64_t block = 0; block < 5; ++block) {
-    const std::vector<ByteLogits> alone = decoder->forward(z_NL.slice(0, block, block + 1), at::kFloat).bytes;
-    for (size_t head = 0; head < together.size(); ++head) {
-      const at::Tensor difference = together[head].logits_RV.slice(0, 8 * block, 8 * block + 8) - alone[head].logits_RV;
-      EXPECT_LT(difference.abs().max().item<float>(), 1e-4F) << "block " << block;
+  for (const int64_t reach : {0, 1, 20}) {
+    TokunEncoderSettings settings;
+    settings.chain = "4x8";
+    settings.latent = 32;
+    settings.width = 24;
+    TokunDecoderSettings decoder_settings;
+    decoder_settings.depth = 2;
+    decoder_settings.hidden = 40;
+    decoder_settings.mixing = 2;
+    decoder_settings.heads = 3;
+    decoder_settings.reach = reach;
+    at::Generator generator = at::detail::createCPUGenerator(3);
+    const auto decoder = make_block_decoder(settings, decoder_settings, generator);
+    const at::Tensor z_NL = at::randn({5, 32}, generator, at::TensorOptions(at::kFloat));
+    const std::vector<ByteLogits> together = decoder->forward(z_NL, at::kFloat).bytes;
+    for (int64_t block = 0; block < 5; ++block) {
+      const std::vector<ByteLogits> alone = decoder->forward(z_NL.slice(0, block, block + 1), at::kFloat).bytes;
+      for (size_t head = 0; head < together.size(); ++head) {
+        const at::Tensor difference =
+            together[head].logits_RV.slice(0, 8 * block, 8 * block + 8) - alone[head].logits_RV;
+        EXPECT_LT(difference.abs().max().item<float>(), 1e-4F) << "block " << block;
+      }
     }
+    // And the weights of its layers do something.
+    const at::Tensor before = together[2].logits_RV.clone();
+    for (auto& parameter : decoder->named_parameters()) {
+      if (parameter.key().starts_with("mixed1.down")) parameter.value().mul_(-20);
+    }
+    EXPECT_GT((decoder->forward(z_NL, at::kFloat).bytes[2].logits_RV - before).abs().max().item<float>(), 0.01F);
   }
-  // And the weights of its layers do something.
-  const at::Tensor before = together[2].logits_RV.clone();
-  for (auto& parameter : decoder->named_parameters()) {
-    if (parameter.key().starts_with("mixed1.down")) parameter.value().mul_(-20);
-  }
-  EXPECT_GT((decoder->forward(z_NL, at::kFloat).bytes[2].logits_RV - before).abs().max().item<float>(), 0.01F);
 }
 
 TEST(tokun, writes_many_blocks_as_it_writes_each_alone) {

@@ -55,7 +55,7 @@ const Entry kEntries[] = {
      "layers=1\nheads=2\n"},
     {"tokun_mixing",
      "[model]\nfamily='tokun'\n[encoder]\nchain='4x4'\nlatent=8\nwidth=6\nhidden=9\njoin_layer=false\n"
-     "[decoder]\ndepth=2\nhidden=10\ncharacter_hidden=7\nmixing=2\nreach=2\n"
+     "[decoder]\ndepth=2\nhidden=10\ncharacter_hidden=7\nmixing=1\nheads=2\n"
      "[backbone]\nkind='transformer'\nwidth=8\nlayers=1\nheads=2\n"},
     {"tokun_symbols_bits",
      "[model]\nfamily='tokun'\n[encoder]\nchain='8x2'\nlatent=8\nwidth=6\nborders='content'\n[decoder]\nkind='bytes'\n"

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "families/tokun/block_bytes.h"
+#include "nn/kernels/attention.h"
 #include "nn/kernels/dense.h"
 
 namespace verbatim {
@@ -94,6 +95,36 @@ at::Tensor GatedLayer::operator()(const at::Tensor& x_MW, at::ScalarType type, i
 
 double GatedLayer::multiplications() const {
   return static_cast<double>(up_.weight_ED.numel() + down_.weight_ED.numel());
+}
+
+MixingLayer::MixingLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t heads,
+                         at::Generator& generator)
+    : heads_(heads) {
+  auto holder = owner.register_module(name, std::make_shared<torch::nn::Module>(name));
+  norm_ = add_norm(*holder, "norm", width, NormKind::kRms, kEpsilon);
+  query_ = add_linear(*holder, "query", initial_weight(width, width, fan_in(width), generator));
+  key_value_ = add_linear(*holder, "key_value", initial_weight(2 * width, width, fan_in(width), generator));
+  out_ = add_linear(*holder, "out", initial_weight(width, width, 0.1 * fan_in(width), generator));
+}
+
+at::Tensor MixingLayer::operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const {
+  nn::Ranges block;
+  block.begin.reserve(static_cast<size_t>(x_MW.size(0)));
+  block.end.reserve(static_cast<size_t>(x_MW.size(0)));
+  for (int64_t row = 0; row < x_MW.size(0); ++row) {
+    block.begin.push_back(static_cast<int32_t>(row / places * places));
+    block.end.push_back(static_cast<int32_t>(row / places * places + places));
+  }
+  const nn::AttentionShape shape{.heads = heads_, .key_value_heads = heads_, .head_width = x_MW.size(1) / heads_};
+  const at::Tensor normed = norm_(x_MW, type);
+  const at::Tensor seen = type == at::kDouble
+                              ? nn::range_attention_plain(query_(normed), key_value_(normed), block, shape)
+                              : nn::range_attention(query_(normed), key_value_(normed), block, shape);
+  return x_MW + wide(out_(seen), type);
+}
+
+double MixingLayer::multiplications() const {
+  return static_cast<double>(query_.weight_ED.numel() + key_value_.weight_ED.numel() + out_.weight_ED.numel());
 }
 
 GatedEncoder::GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator)
@@ -257,7 +288,12 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDeco
   last_ = layers_of_level(0, width);
   const int64_t hidden = decoder.character_hidden > 0 ? decoder.character_hidden : width;
   for (int64_t i = 0; i < decoder.mixing; ++i) {
-    last_.emplace_back(*this, fmt::format("mixed{}", i), width, hidden, generator, decoder.reach);
+    Mixing mixing;
+    if (decoder.reach == 0) {
+      mixing.attention.emplace(*this, fmt::format("mixing{}", i), width, decoder.heads, generator);
+    }
+    mixing.layer = GatedLayer(*this, fmt::format("mixed{}", i), width, hidden, generator, decoder.reach);
+    mixings_.push_back(std::move(mixing));
   }
   norm_ = add_norm(*this, "norm", width, NormKind::kRms, kEpsilon);
   choice_ = CharacterChoice(*this, "known", settings.characters, width, settings.character_width, width, generator);
@@ -296,7 +332,11 @@ at::Tensor GatedDecoder::known_rows(at::ScalarType type) const {
 }
 
 BlockLogits GatedDecoder::logits_of_places(at::Tensor x_MW, at::ScalarType type) const {
-  for (const GatedLayer& layer : last_) x_MW = layer(x_MW, type, places());
+  for (const GatedLayer& layer : last_) x_MW = layer(x_MW, type);
+  for (const Mixing& mixing : mixings_) {
+    if (mixing.attention.has_value()) x_MW = (*mixing.attention)(x_MW, places(), type);
+    x_MW = mixing.layer(x_MW, type, places());
+  }
   const at::Tensor said = norm_(x_MW, type);
   const int64_t characters = chain_.factors.front() / 4;
   BlockLogits result;
@@ -344,6 +384,10 @@ double GatedDecoder::multiplications() const {
   }
   double of_vector = 0;
   for (const GatedLayer& layer : last_) of_vector += layer.multiplications();
+  for (const Mixing& mixing : mixings_) {
+    if (mixing.attention.has_value()) of_vector += mixing.attention->multiplications();
+    of_vector += mixing.layer.multiplications();
+  }
   for (const LinearWeights* head : {&plane_, &high_, &low_}) of_vector += static_cast<double>(head->weight_ED.numel());
   of_vector += choice_.multiplications();
   return total + vectors * of_vector;

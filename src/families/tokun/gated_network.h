@@ -36,6 +36,22 @@ class GatedLayer {
   LinearWeights up_, down_;
 };
 
+// x + Wo attention(Wqkv norm(x)): the characters of a block look at each other, in both directions. What place a
+// character has is part of its vector.
+class MixingLayer {
+ public:
+  MixingLayer(torch::nn::Module& owner, const std::string& name, int64_t width, int64_t heads,
+              at::Generator& generator);
+  // Groups of `places` rows.
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_MW, int64_t places, at::ScalarType type) const;
+  [[nodiscard]] double multiplications() const;
+
+ private:
+  int64_t heads_;
+  Norm norm_;
+  LinearWeights query_, key_value_, out_;
+};
+
 class GatedEncoder final : public BlockEncoderNetwork {
  public:
   GatedEncoder(const TokunEncoderSettings& settings, at::Generator& generator);
@@ -95,10 +111,16 @@ class GatedDecoder final : public BlockDecoderNetwork {
     Norm norm;
     LinearWeights split;
   };
+  // Characters of a block see each other: all of them by attention, or those beside each in the layer itself.
+  struct Mixing {
+    std::optional<MixingLayer> attention;
+    GatedLayer layer;
+  };
   Chain chain_;
   bool bits_;
   std::vector<Level> levels_;  // the last one of the chain first
   std::vector<GatedLayer> last_;
+  std::vector<Mixing> mixings_;
   Norm norm_;
   CharacterChoice choice_;
   std::shared_ptr<BlockEncoderNetwork> encoder_;  // of the known characters; no part of this one

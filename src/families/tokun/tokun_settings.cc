@@ -98,13 +98,16 @@ void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
                    .maximum = 1048576});
   visitor.setting(
       "mixing", mixing,
-      {.help = "gated network: layers in which the characters of a block see those beside them, so that they "
-               "correct each other",
+      {.help = "gated network: layers in which the characters of a block see each other, so that they correct "
+               "each other",
        .minimum = 0,
        .maximum = 1024});
   if (mixing > 0) {
     visitor.setting("reach", reach,
-                    {.help = "how many characters on each side they see", .minimum = 1, .maximum = 1024});
+                    {.help = "how many characters on each side they see; 0: all of the block, by attention",
+                     .minimum = 0,
+                     .maximum = 1024});
+    if (reach == 0) visitor.setting("heads", heads, {.help = "heads of these", .minimum = 1, .maximum = 4096});
   }
 }
 
@@ -161,6 +164,9 @@ void TokunDecoderSettings::validate(const TokunEncoderSettings& encoder) const {
   if (encoder.block_options().chain.factors.size() == 1) {
     throw_input("decoder.mixing is {}, but encoder.chain \"{}\" has one level, whose characters share one vector",
                 mixing, encoder.chain);
+  }
+  if (reach == 0 && encoder.width % heads != 0) {
+    throw_input("decoder.heads is {}, must divide encoder.width ({})", heads, encoder.width);
   }
 }
 

@@ -54,7 +54,7 @@ struct TokunDecoderSettings : Settings {
   int64_t hidden = 0;            // their hidden width; 0: that of the vector
   int64_t character_hidden = 0;  // hidden width of the layers on each character's vector; 0: that of the vector
   int64_t mixing = 0;            // layers in which the characters of a block see
-  int64_t reach = 1;             // so many beside them on each side
+  int64_t reach = 0;             // so many beside them on each side; 0: all, by attention
   // one after the other
   int64_t width = 128;
   int64_t layers = 2;
