@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/scratch_folder.h"
+#include "families/tokun/block_candidates.h"
 #include "families/tokun/block_search.h"
 #include "families/tokun/tokun_decoder.h"
 #include "families/tokun/tokun_encoder.h"
@@ -295,6 +296,39 @@ TEST(known_characters, have_gradients_that_equal_finite_differences) {
     const double difference = (above - below) / (2 * kStep);
     EXPECT_NEAR(slope, difference, 1e-6 * std::max(1.0, std::abs(difference)) + 1e-6) << parameter.key();
   }
+}
+
+// Says the same of any vectors.
+class Says final : public BlockDecoderNetwork {
+ public:
+  explicit Says(BlockLogits said) : said_(std::move(said)) {}
+  [[nodiscard]] BlockLogits forward(const at::Tensor& /*z_NL*/, at::ScalarType /*type*/) override { return said_; }
+  [[nodiscard]] double multiplications() const override { return 0; }
+
+ private:
+  BlockLogits said_;
+};
+
+TEST(known_characters, are_no_hindrance_to_bytes_when_a_block_is_checked) {
+  torch::NoGradGuard no_grad;
+  const Networks networks = networks_that_know({0, 'a', 'b'}, "4x4");
+  const std::vector<int64_t> right = {0, 0, 0x4E, 0x2D};  // not known
+  BlockLogits said{.known_MK = at::zeros({4, 3}), .trust_M = at::full({4}, 50.0F), .known = networks.encoder->known()};
+  for (int64_t byte = 1; byte < 4; ++byte) {
+    at::Tensor logits = at::zeros({4, byte == 1 ? 32 : 256});
+    logits.select(1, right[byte]).fill_(9);
+    said.bytes.push_back({.logits_RV = logits, .first = byte, .stride = 4});
+  }
+  Says decoder(said);
+  const Units units(4, 0x4E2D);
+  const at::Tensor z_NL = networks.encoder->forward(batch_of_units(units, 4), at::kFloat);
+  const at::Tensor proposed_NT = most_likely_blocks(said, 1, 16);
+  EXPECT_EQ(unit_at(proposed_NT[0], 0), 0) << "padding, the first of the known";
+  // Not one search is needed.
+  const CheckedBlocks found =
+      check_blocks(*networks.encoder, decoder, z_NL, proposed_NT, at::kFloat, [] { return false; });
+  EXPECT_EQ(found.confirmed, std::vector<bool>{true});
+  for (int64_t place = 0; place < 4; ++place) EXPECT_EQ(unit_at(found.bytes_NT[0], place), 0x4E2D);
 }
 
 TEST(known_characters, are_searched_among_when_a_block_is_checked) {

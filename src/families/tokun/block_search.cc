@@ -96,15 +96,30 @@ CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& de
   }
   // A few at a time: what the decoder says of a block takes much more room than the block.
   constexpr size_t kAtOnce = 64;
+  bool stopped = false;
   for (size_t begin = 0; begin < open.size(); begin += kAtOnce) {
     const std::vector<int64_t> some(open.begin() + static_cast<std::ptrdiff_t>(begin),
                                     open.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kAtOnce, open.size())));
     const at::Tensor z_ML = z_NL.index_select(0, at::tensor(some, at::kLong).to(z_NL.device()));
     const auto count = static_cast<int64_t>(some.size());
-    const std::vector<std::vector<Candidate>> all =
-        candidates_of_places(decoder.forward(z_ML, type), count, block_bytes);
+    const BlockLogits logits = decoder.forward(z_ML, type);
+    // Characters that are not known as wholes may have been taken for known ones: what their bytes say is tried first.
+    if (logits.known != nullptr) {
+      const at::Tensor spelled_MT =
+          most_likely_blocks({.bytes = logits.bytes, .known_MK = {}, .trust_M = {}}, count, block_bytes);
+      const at::Tensor distance_M =
+          distances(encoder.computed(batch_of_units(units_of_blocks(spelled_MT), characters), at::kFloat), z_ML);
+      for (int64_t m = 0; m < count; ++m) {
+        if (distance_M.data_ptr<float>()[m] >= kSame) continue;
+        result.bytes_NT[some[m]].copy_(spelled_MT[m]);
+        result.confirmed[some[m]] = true;
+      }
+    }
+    const std::vector<std::vector<Candidate>> all = candidates_of_places(logits, count, block_bytes);
     for (int64_t m = 0; m < count; ++m) {
-      if (!goes_on()) return result;
+      if (result.confirmed[some[m]] || stopped) continue;
+      stopped = !goes_on();
+      if (stopped) continue;
       const auto first_place = all.begin() + m * static_cast<int64_t>(characters);
       const std::vector<std::vector<Candidate>> candidates(first_place, first_place + static_cast<int64_t>(characters));
       const int64_t block = some[m];
