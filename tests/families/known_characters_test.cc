@@ -12,6 +12,7 @@
 #include "families/tokun/block_search.h"
 #include "families/tokun/tokun_decoder.h"
 #include "families/tokun/tokun_encoder.h"
+#include "finite_differences.h"
 #include "model/model_folder.h"
 #include "nn/torch.h"
 #include "tiny_models.h"
@@ -284,17 +285,7 @@ TEST(known_characters, have_gradients_that_equal_finite_differences) {
       EXPECT_EQ(parameter.key(), "encoder.network.known.characters");
       continue;
     }
-    ASSERT_TRUE(value.grad().defined()) << parameter.key() << " has no gradient";
-    const at::Tensor direction = at::randn_like(value);
-    const double slope = (value.grad() * direction).sum().item<double>();
-    constexpr double kStep = 1e-6;
-    value.add_(direction, kStep);
-    const double above = loss().item<double>();
-    value.sub_(direction, 2 * kStep);
-    const double below = loss().item<double>();
-    value.add_(direction, kStep);
-    const double difference = (above - below) / (2 * kStep);
-    EXPECT_NEAR(slope, difference, 1e-6 * std::max(1.0, std::abs(difference)) + 1e-6) << parameter.key();
+    testing::expect_slope(value, parameter.key(), loss);
   }
 }
 

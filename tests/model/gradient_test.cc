@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "finite_differences.h"
 #include "nn/torch.h"
 #include "tiny_models.h"
 
@@ -94,16 +95,7 @@ TEST_P(Gradient, equals_finite_differences) {
       EXPECT_TRUE(at::isfinite(value.grad()).all().item<bool>()) << parameter.key();
       continue;
     }
-    const at::Tensor direction = at::randn_like(value);
-    const double slope = (value.grad() * direction).sum().item<double>();
-    constexpr double kStep = 1e-6;
-    value.add_(direction, kStep);
-    const double above = loss().item<double>();
-    value.sub_(direction, 2 * kStep);
-    const double below = loss().item<double>();
-    value.add_(direction, kStep);
-    const double difference = (above - below) / (2 * kStep);
-    EXPECT_NEAR(slope, difference, 1e-6 * std::max(1.0, std::abs(difference)) + 1e-6) << parameter.key();
+    testing::expect_slope(value, parameter.key(), loss);
   }
 }
 
