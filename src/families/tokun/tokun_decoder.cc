@@ -40,7 +40,7 @@ double TokunDecoder::multiplications_per_row() const {
 at::Tensor TokunDecoder::vectors_of(const at::Tensor& h_ND) const {
   const at::ScalarType wide = h_ND.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   if (!project_.weight_ED.defined()) return h_ND.to(wide);
-  const at::Tensor z_NL = project_(h_ND).to(wide);
+  at::Tensor z_NL = project_(h_ND).to(wide);
   // The published encoder's vectors have any length, ours have this one.
   if (settings_.network == "published") return z_NL;
   return z_NL * (z_NL.square().mean(1, /*keepdim=*/true) + kEpsilon).rsqrt();
