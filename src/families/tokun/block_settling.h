@@ -12,9 +12,8 @@ namespace verbatim {
 //
 // z [N, L]; proposed [N, T] uint8 on the CPU: what `decoder` makes most likely; returns [N, T] uint8. `trust`: what the
 // decoder holds of a character counts so many times. Less would make nearness count twice over, as it is part of what
-// the decoder holds; 2 was the best of 0 to 5 for Chinese under noise of 0.5, and costs English under 1.0 a quarter of a
-// percent of its characters.
-// Vectors without noise are for check_blocks.
+// the decoder holds; 2 was the best of 0 to 5 for Chinese under noise of 0.5, and costs English under 1.0 a quarter of
+// a percent of its characters. Vectors without noise are for check_blocks.
 [[nodiscard]] at::Tensor settle_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& decoder,
                                        const at::Tensor& z_NL, const at::Tensor& proposed_NT, at::ScalarType type,
                                        double trust = 2);
