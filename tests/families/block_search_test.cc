@@ -156,12 +156,13 @@ TEST(block_settling, weighs_nearness_against_what_the_decoder_holds) {
       const auto square_of = [&](const std::u32string& units) {
         return (vector_of(*encoder, units) - z[i]).square().sum().item<double>();
       };
-      const double square = square_of(block), variance = square / static_cast<double>(exact.size(1));
+      const double square = square_of(block), half_width = static_cast<double>(exact.size(1)) / 2;
       for (const size_t place : {2U, 3U}) {
         std::u32string other = block;
         other[place] = block[place] == right[place] ? wrong[place] : right[place];
         const double said = other[place] == wrong[place] ? 1 : -1;
-        EXPECT_LT((square - square_of(other)) / (2 * variance) + 2 * said, 1e-3) << "noise of " << noise << ", " << i;
+        EXPECT_LT(half_width * std::log(square / square_of(other)) + 2 * said, 1e-3)
+            << "noise of " << noise << ", " << i;
       }
     }
     if (noise == 0.05) EXPECT_EQ(found, kTimes);

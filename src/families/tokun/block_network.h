@@ -27,6 +27,8 @@ class BlockEncoderNetwork : public torch::nn::Module {
   }
   // In training, before its blocks are encoded: the characters of a text that may get rows of their own.
   virtual void learn(std::span<const int32_t> /*units*/) {}
+  // In training: some of those that have count as unknown until the next call, or until it is told to evaluate.
+  virtual void hide(double /*chance*/, at::Generator& /*generator*/) {}
   // Those that have; null: none ever do.
   [[nodiscard]] virtual const KnownCharacters* known() const { return nullptr; }
   // [K, C]: their vectors, by themselves.
@@ -59,6 +61,9 @@ class BlockDecoderNetwork : public torch::nn::Module {
   // Bytes: together about all but those that are always 0. z [N, L].
   [[nodiscard]] virtual BlockLogits forward(const at::Tensor& z_NL, at::ScalarType type) = 0;
   [[nodiscard]] virtual double multiplications() const = 0;
+  // [N * P, K]: what the known characters beside each place make likely there, from their rows [N * P] int64, -1 for
+  // others. Undefined: it does not say.
+  [[nodiscard]] virtual at::Tensor likely_beside(const at::Tensor& /*row_M*/, at::ScalarType /*type*/) { return {}; }
   // The bytes of blocks that this makes most likely, [N, block_bytes] uint8.
   [[nodiscard]] virtual at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes);
 };

@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/error.h"
 #include "families/tokun/block_candidates.h"
@@ -31,6 +33,35 @@ struct Open {
 struct Trial {
   size_t open, place;
   Candidate candidate;
+};
+
+// What known characters make likely beside them, for the blocks as they are.
+class Beside {
+ public:
+  Beside(BlockDecoderNetwork& decoder, const KnownCharacters* known, const std::vector<Open>& open,
+         const at::Tensor& like, at::ScalarType type)
+      : known_(known) {
+    if (known == nullptr || open.empty()) return;
+    for (const Open& one : open) {
+      for (const int32_t unit : one.units) row_M_.push_back(known->row(unit));
+    }
+    const at::Tensor logits_MK = decoder.likely_beside(at::tensor(row_M_, at::kLong).to(like.device()), type);
+    if (!logits_MK.defined()) return;
+    logarithms_MK_ = at::log_softmax(logits_MK.to(at::kFloat), 1).cpu().contiguous();
+  }
+  // How much more likely than what is there; empty where that is not said.
+  [[nodiscard]] std::optional<float> gain(size_t place, int32_t unit) const {
+    if (!logarithms_MK_.defined() || row_M_[place] < 0) return std::nullopt;
+    const int64_t row = known_->row(unit);
+    if (row < 0) return std::nullopt;
+    const float* logarithms = logarithms_MK_.data_ptr<float>() + static_cast<int64_t>(place) * logarithms_MK_.size(1);
+    return logarithms[row] - logarithms[row_M_[place]];
+  }
+
+ private:
+  const KnownCharacters* known_;
+  std::vector<int64_t> row_M_;
+  at::Tensor logarithms_MK_;
 };
 
 }  // namespace
@@ -72,6 +103,7 @@ at::Tensor settle_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& deco
       open.push_back(std::move(one));
     }
     for (int64_t round = 0; round < characters && !open.empty(); ++round) {
+      const Beside beside(decoder, encoder.known(), open, z_ML, type);
       std::vector<Trial> trials;
       Units units;
       std::vector<int64_t> row;
@@ -95,10 +127,14 @@ at::Tensor settle_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& deco
       std::vector<float> gain(open.size()), square(open.size());
       for (size_t t = 0; t < trials.size(); ++t) {
         const Open& one = open[trials[t].open];
-        const float variance = std::max(one.square / width, std::numeric_limits<float>::min());
+        const size_t place = trials[t].place;
         const float trial_square = square_T.data_ptr<float>()[t];
-        const auto gained = static_cast<float>((one.square - trial_square) / (2 * variance) +
-                                               trust * (trials[t].candidate.score - one.scores[trials[t].place]));
+        constexpr float kNone = std::numeric_limits<float>::min();
+        const float nearer = width / 2 * std::log(std::max(one.square, kNone) / std::max(trial_square, kNone));
+        const float said =
+            beside.gain(trials[t].open * static_cast<size_t>(characters) + place, trials[t].candidate.unit)
+                .value_or(static_cast<float>(trust) * (trials[t].candidate.score - one.scores[place]));
+        const float gained = nearer + said;
         if (gained <= gain[trials[t].open]) continue;
         best[trials[t].open] = &trials[t];
         gain[trials[t].open] = gained;

@@ -163,11 +163,15 @@ at::Tensor GatedEncoder::rows_of_bytes(const at::Tensor& bytes_M4, at::ScalarTyp
 }
 
 at::Tensor GatedEncoder::characters(const at::Tensor& bytes_U4, at::ScalarType type) const {
+  return characters(bytes_U4, known_.any() ? known_.rows(bytes_U4) : at::Tensor(), type);
+}
+
+at::Tensor GatedEncoder::characters(const at::Tensor& bytes_U4, const at::Tensor& row_U, at::ScalarType type) const {
   at::Tensor x = rows_of_bytes(bytes_U4, type);
   if (known_.any()) {
-    const at::Tensor row_U = known_.rows(bytes_U4).to(table_PW_.device());
+    const at::Tensor index_U = row_U.to(table_PW_.device());
     const at::Tensor own =
-        type == at::kDouble ? nn::gather_rows_plain(known_.table(), row_U) : nn::gather_rows(known_.table(), row_U);
+        type == at::kDouble ? nn::gather_rows_plain(known_.table(), index_U) : nn::gather_rows(known_.table(), index_U);
     x = x + wide(known_rows_(type == at::kDouble ? own : own.to(type)), type);
   }
   return first_(x, type);
@@ -175,12 +179,14 @@ at::Tensor GatedEncoder::characters(const at::Tensor& bytes_U4, at::ScalarType t
 
 at::Tensor GatedEncoder::known_vectors(at::ScalarType type) {
   type = computed_in(table_PW_, type);
-  const at::Tensor x_KW = characters(known_.bytes(), type);
+  // Those that count as unknown, too: elsewhere it is not their vectors that stand for unknown ones.
+  const at::Tensor x_KW = characters(known_.bytes(), at::arange(known_.count(), at::kLong), type);
   return levels_.empty() ? x_KW : levels_[0].norm(x_KW, type);
 }
 
 void GatedEncoder::train(bool on) {
   sums_ = nullptr;
+  known_.show_all();
   BlockEncoderNetwork::train(on);
 }
 
@@ -297,6 +303,8 @@ GatedDecoder::GatedDecoder(const TokunEncoderSettings& settings, const TokunDeco
   }
   norm_ = add_norm(*this, "norm", width, NormKind::kRms, kEpsilon);
   choice_ = CharacterChoice(*this, "known", settings.characters, width, settings.character_width, width, generator);
+  context_ = CharacterContext(*this, "context", settings.characters, decoder.context, decoder.context_width,
+                              decoder.context_hidden, generator);
   const int64_t characters = chain_.factors.front() / 4;
   const auto add_head = [&](const char* name, int64_t values) {
     const int64_t outputs = characters * (bits_ ? 8 : values);
@@ -374,6 +382,12 @@ at::Tensor GatedDecoder::most_likely(const at::Tensor& z_NL, at::ScalarType type
   return bytes_NT;
 }
 
+at::Tensor GatedDecoder::likely_beside(const at::Tensor& row_M, at::ScalarType type) {
+  if (!context_.any()) return {};
+  return context_.logits(row_M, places(), encoder_->known()->count(), computed_in(plane_.weight_ED, type));
+}
+
+// Without what is said of neighbours: that is for settling alone.
 double GatedDecoder::multiplications() const {
   double total = 0;
   double vectors = 1;

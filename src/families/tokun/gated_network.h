@@ -5,6 +5,7 @@
 
 #include "families/tokun/block_network.h"
 #include "families/tokun/block_sums.h"
+#include "families/tokun/character_context.h"
 #include "families/tokun/known_characters.h"
 #include "model/weights.h"
 
@@ -59,6 +60,7 @@ class GatedEncoder final : public BlockEncoderNetwork {
   [[nodiscard]] at::Tensor computed(const PositionBatch& batch, at::ScalarType type) override;
   [[nodiscard]] double multiplications() const override;
   void learn(std::span<const int32_t> units) override { known_.learn(units); }
+  void hide(double chance, at::Generator& generator) override { known_.hide(chance, generator); }
   [[nodiscard]] const KnownCharacters* known() const override { return known_.any() ? &known_ : nullptr; }
   [[nodiscard]] at::Tensor known_vectors(at::ScalarType type) override;
   // Forgets what was kept for texts to come; the weights may change now.
@@ -66,7 +68,8 @@ class GatedEncoder final : public BlockEncoderNetwork {
 
  private:
   [[nodiscard]] at::Tensor rows_of_bytes(const at::Tensor& bytes_M4, at::ScalarType type) const;
-  // The vectors of characters by themselves. [U, W]
+  // The vectors of characters by themselves. row_U: of the known ones, -1 for others. [U, W]
+  [[nodiscard]] at::Tensor characters(const at::Tensor& bytes_U4, const at::Tensor& row_U, at::ScalarType type) const;
   [[nodiscard]] at::Tensor characters(const at::Tensor& bytes_U4, at::ScalarType type) const;
   // The result with the join looked up instead of multiplied, where that can be done; undefined elsewhere.
   [[nodiscard]] at::Tensor looked_up(const PositionBatch& batch, at::ScalarType type);
@@ -97,6 +100,7 @@ class GatedDecoder final : public BlockDecoderNetwork {
   // In stretches of characters that stay in the cache.
   [[nodiscard]] at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) override;
   [[nodiscard]] double multiplications() const override;
+  [[nodiscard]] at::Tensor likely_beside(const at::Tensor& row_M, at::ScalarType type) override;
 
  private:
   // [N * places, W]: what the first level of the chain is told of each of its vectors.
@@ -123,6 +127,7 @@ class GatedDecoder final : public BlockDecoderNetwork {
   std::vector<Mixing> mixings_;
   Norm norm_;
   CharacterChoice choice_;
+  CharacterContext context_;
   std::shared_ptr<BlockEncoderNetwork> encoder_;  // of the known characters; no part of this one
   mutable at::Tensor known_rows_KR_;              // kept while no weights change
   mutable int64_t known_version_ = 0;

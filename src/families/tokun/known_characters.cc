@@ -56,6 +56,14 @@ void KnownCharacters::learn(std::span<const int32_t> units) {
   version_ = static_cast<int64_t>(bytes_K3_._version());
 }
 
+void KnownCharacters::hide(double chance, at::Generator& generator) {
+  show_all();
+  if (!any() || chance == 0) return;
+  const at::Tensor drawn_K = at::rand({count()}, generator, at::TensorOptions(at::kFloat));
+  const float* drawn = drawn_K.data_ptr<float>();
+  for (int64_t k = 0; k < drawn_K.numel(); ++k) hidden_.push_back(k > 0 && drawn[k] < static_cast<float>(chance));
+}
+
 int64_t KnownCharacters::count() const {
   if (!any()) return 0;
   read();
@@ -66,7 +74,9 @@ int64_t KnownCharacters::row(int32_t unit) const {
   if (!any()) return -1;
   read();
   const auto found = row_of_.find(unit);
-  return found == row_of_.end() ? -1 : found->second;
+  if (found == row_of_.end()) return -1;
+  const auto row = static_cast<size_t>(found->second);
+  return row < hidden_.size() && hidden_[row] ? -1 : found->second;
 }
 
 at::Tensor KnownCharacters::rows(const at::Tensor& bytes_M4) const {

@@ -28,6 +28,10 @@ class KnownCharacters {
   [[nodiscard]] int64_t count() const;
   // [K, 4] int64: their bytes.
   [[nodiscard]] at::Tensor bytes() const;
+  // Until the next call, each one but padding counts as unknown with this chance: so that characters without rows are
+  // learnt amid those that have them.
+  void hide(double chance, at::Generator& generator);
+  void show_all() { hidden_.clear(); }
   // Of a unit; -1 where it has none.
   [[nodiscard]] int64_t row(int32_t unit) const;
   // Of characters [M, 4] int64 bytes of UTF-32, -1 where a byte is. [M] int64 on the CPU.
@@ -48,6 +52,7 @@ class KnownCharacters {
   mutable std::vector<int32_t> units_;
   mutable std::unordered_map<int32_t, int64_t> row_of_;
   mutable int64_t version_ = -1;
+  std::vector<bool> hidden_;  // behind its end none is
 };
 
 // A decision among them as wholes: by how near what is known of a place is to each one's vector in the encoder, and by

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "families/tokun/block_bytes.h"
+#include "nn/kernels/dense.h"
 
 namespace verbatim {
 
@@ -62,14 +63,32 @@ at::Tensor TokunDecoder::reconstruct(const at::Tensor& h_ND, at::ScalarType type
 
 WholeBlockDecoder::WholeBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder,
                                      int64_t width, at::Generator& generator,
-                                     std::shared_ptr<BlockEncoderNetwork> encoder)
+                                     const std::shared_ptr<BlockEncoderNetwork>& encoder)
     : TokunDecoder(settings, width, generator),
-      network_(register_module("network", make_block_decoder(settings, decoder, generator, std::move(encoder)))) {
+      network_(register_module("network", make_block_decoder(settings, decoder, generator, encoder))),
+      known_(encoder == nullptr ? nullptr : encoder->known()) {
   keep_frozen();
 }
 
 at::Tensor WholeBlockDecoder::training_loss(const at::Tensor& h_ND, const PositionBatch& batch) {
-  return nats_of_vectors(vectors_of(h_ND), h_ND.scalar_type(), batch, /*both_ways=*/true);
+  const at::Tensor nats_N = nats_of_vectors(vectors_of(h_ND), h_ND.scalar_type(), batch, /*both_ways=*/true);
+  const at::Tensor beside_N = nats_beside(batch, h_ND.scalar_type());
+  return beside_N.defined() ? nats_N + beside_N : nats_N;
+}
+
+at::Tensor WholeBlockDecoder::nats_beside(const PositionBatch& batch, at::ScalarType type) {
+  if (known_ == nullptr) return {};
+  at::Tensor bytes_NT = bytes_of_targets(batch, block_bytes_);
+  // Made-up text has nothing to learn from.
+  if (batch.natural_rows >= 0) bytes_NT = bytes_NT.slice(0, 0, batch.natural_rows);
+  if (bytes_NT.size(0) == 0) return {};
+  const at::Tensor row_M = known_->rows(bytes_NT.reshape({-1, 4})).to(network_->parameters().front().device());
+  const at::Tensor logits_MK = network_->likely_beside(row_M, type);
+  if (!logits_MK.defined()) return {};
+  const at::Tensor nats_M =
+      type == at::kDouble ? nn::cross_entropy_plain(logits_MK, row_M) : nn::cross_entropy(logits_MK, row_M);
+  const at::Tensor nats_N = nats_M.view({bytes_NT.size(0), -1}).sum(1);
+  return at::constant_pad_nd(nats_N, {0, batch.rows() - nats_N.size(0)});
 }
 
 at::Tensor WholeBlockDecoder::nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type, const PositionBatch& batch) {

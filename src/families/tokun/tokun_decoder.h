@@ -54,7 +54,7 @@ class TokunDecoder : public TextDecoder {
 class WholeBlockDecoder final : public TokunDecoder {
  public:
   WholeBlockDecoder(const TokunEncoderSettings& settings, const TokunDecoderSettings& decoder, int64_t width,
-                    at::Generator& generator, std::shared_ptr<BlockEncoderNetwork> encoder);
+                    at::Generator& generator, const std::shared_ptr<BlockEncoderNetwork>& encoder);
   // With characters that are known as wholes: the likelihood, and that of these among each other besides.
   [[nodiscard]] at::Tensor training_loss(const at::Tensor& h_ND, const PositionBatch& batch) override;
   [[nodiscard]] bool trains_on_likelihood() const override { return settings_.characters == 0; }
@@ -68,8 +68,11 @@ class WholeBlockDecoder final : public TokunDecoder {
   [[nodiscard]] double multiplications_per_block() const override { return network_->multiplications(); }
   [[nodiscard]] at::Tensor nats_of_vectors(const at::Tensor& z_NL, at::ScalarType type, const PositionBatch& batch,
                                            bool both_ways);
+  // [N]: of the known characters, from those beside each. Undefined: the network does not say.
+  [[nodiscard]] at::Tensor nats_beside(const PositionBatch& batch, at::ScalarType type);
 
   std::shared_ptr<BlockDecoderNetwork> network_;
+  const KnownCharacters* known_;  // the encoder's, which the network keeps; null: none
 };
 
 // The symbols of a block one after the other: a little transformer that sees the block's vector, what it has written of

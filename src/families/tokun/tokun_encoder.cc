@@ -29,8 +29,24 @@ TokunEncoder::TokunEncoder(const TokunEncoderSettings& settings, int64_t width, 
                         initial_weight(width_, latent, 1 / std::sqrt(static_cast<double>(latent)), generator));
 }
 
+namespace {
+
+// Told by the text of the batch: a run that is resumed draws the same.
+at::Generator generator_of(const PositionBatch& batch, uint64_t stream) {
+  const uint64_t seed = hash128(std::string_view(reinterpret_cast<const char*>(batch.ids.data()),
+                                                 batch.ids.size() * sizeof(batch.ids[0])))
+                            .low;
+  return at::detail::createCPUGenerator(seed + stream);
+}
+
+}  // namespace
+
 Encoded TokunEncoder::encode(const PositionBatch& batch, at::ScalarType compute_type) {
-  if (is_training() && !settings_.frozen) network_->learn(natural_units(batch));
+  if (is_training() && !settings_.frozen) {
+    network_->learn(natural_units(batch));
+    at::Generator generator = generator_of(batch, /*stream=*/1);
+    network_->hide(settings_.hidden_characters, generator);
+  }
   Encoded encoded{.vectors_ND = network_->forward(batch, compute_type), .rows = Rows::of(batch)};
   if (is_training()) encoded = disturbed(std::move(encoded), batch);
   if (project_.weight_ED.defined()) {
@@ -44,10 +60,7 @@ Encoded TokunEncoder::encode(const PositionBatch& batch, at::ScalarType compute_
 Encoded TokunEncoder::disturbed(Encoded encoded, const PositionBatch& batch) const {
   if (settings_.noise == 0 && !deviation_.weight_ED.defined()) return encoded;
   at::Tensor z_NL = encoded.vectors_ND;
-  const uint64_t seed = hash128(std::string_view(reinterpret_cast<const char*>(batch.ids.data()),
-                                                 batch.ids.size() * sizeof(batch.ids[0])))
-                            .low;
-  at::Generator generator = at::detail::createCPUGenerator(seed);
+  at::Generator generator = generator_of(batch, /*stream=*/0);
   const at::TensorOptions floats = at::TensorOptions(at::kFloat);
   if (deviation_.weight_ED.defined()) {
     const at::Tensor log_variance_NL = deviation_(z_NL).clamp(-12, 4);

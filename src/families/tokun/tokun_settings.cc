@@ -35,6 +35,11 @@ void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
     if (characters > 0) {
       visitor.setting("character_width", character_width,
                       {.help = "width of the row of each of these", .minimum = 1, .maximum = 65536});
+      visitor.setting("hidden_characters", hidden_characters,
+                      {.help = "in training, chance of each of these to count as unknown for a batch, so that unknown "
+                               "characters are learnt amid known ones",
+                       .minimum = 0,
+                       .maximum = 1});
     }
     visitor.setting("join_layer", join_layer,
                     {.help = "a gated layer behind the last join; without it a block is encoded by adding what is "
@@ -109,6 +114,17 @@ void TokunDecoderSettings::visit(SettingsVisitor& visitor) {
                      .maximum = 1024});
     if (reach == 0) visitor.setting("heads", heads, {.help = "heads of these", .minimum = 1, .maximum = 4096});
   }
+  visitor.setting("context", context,
+                  {.help = "with encoder.characters: how many characters on each side say which one is likely between "
+                           "them, to settle what vectors with noise came from (0: none do)",
+                   .minimum = 0,
+                   .maximum = 1024});
+  if (context > 0) {
+    visitor.setting("context_width", context_width,
+                    {.help = "width of their rows for that", .minimum = 1, .maximum = 65536});
+    visitor.setting("context_hidden", context_hidden,
+                    {.help = "hidden width for that", .minimum = 1, .maximum = 1048576});
+  }
 }
 
 BlockOptions TokunEncoderSettings::block_options() const {
@@ -159,6 +175,12 @@ void TokunDecoderSettings::validate(const TokunEncoderSettings& encoder) const {
         "decoder.depth is {}, decoder.hidden {}, decoder.character_hidden {}, decoder.mixing {}; these belong to "
         "encoder.network = \"gated\", the published network has 1, 0, 0 and 0",
         depth, hidden, character_hidden, mixing);
+  }
+  if (context > 0 && encoder.characters == 0) {
+    throw_input(
+        "decoder.context is {}, but encoder.characters is 0: only characters that training knows say what is "
+        "likely between them",
+        context);
   }
   if (mixing == 0) return;
   if (encoder.block_options().chain.factors.size() == 1) {

@@ -30,9 +30,10 @@ struct TokunEncoderSettings : Settings {
   bool mirrored = true;  // the decoder walks the factors back; false: in the encoder's order, as first published
 
   // training
-  double noise = 0;          // largest deviation of the noise on vectors, whose own is about 1
-  double noisy_share = 0.5;  // of the blocks of natural text that get some
-  double variational = 0;    // weight of the distance to a normal distribution; 0: no learned deviation
+  double noise = 0;              // largest deviation of the noise on vectors, whose own is about 1
+  double noisy_share = 0.5;      // of the blocks of natural text that get some
+  double hidden_characters = 0;  // chance of each known character to count as unknown for a batch
+  double variational = 0;        // weight of the distance to a normal distribution; 0: no learned deviation
 
   // in a language model
   std::string autoencoder;  // model or run folder whose encoder and decoder it starts with
@@ -55,6 +56,9 @@ struct TokunDecoderSettings : Settings {
   int64_t character_hidden = 0;  // hidden width of the layers on each character's vector; 0: that of the vector
   int64_t mixing = 0;            // layers in which the characters of a block see
   int64_t reach = 0;             // so many beside them on each side; 0: all, by attention
+  int64_t context = 0;           // known characters on each side that say what is likely between them, for settling;
+  int64_t context_width = 48;    // width of their rows
+  int64_t context_hidden = 160;  // and hidden width
   // one after the other
   int64_t width = 128;
   int64_t layers = 2;
