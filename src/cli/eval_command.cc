@@ -114,9 +114,9 @@ Record record_of(const CheckedReconstruction& checked, uint64_t bytes, const std
 }
 
 // Vectors with noise, decoded with the encoder's help.
-Record record_of(const Reconstruction& settled, const std::string& part) {
+Record record_of_settled(const Reconstruction& settled, const std::string& part) {
   Record record;
-  record.set("suite", "reconstruction").set("part", part + ", settled");
+  record.set("suite", "reconstruction").set("part", part);
   record.set("byte", settled.byte.value()).set("character", settled.character.value());
   record.set("block", settled.block.value()).set("zero_byte", settled.zero_byte.value());
   return record.set("characters", settled.character.all);
@@ -188,7 +188,10 @@ void report_reconstruction(LanguageModel& model, const DocumentSource& documents
     const ReconstructionReport noisy = measure(part);
     const std::string what = fmt::format("noise of {:g} sigma", noise);
     context.output.record(record_of(noisy, what));
-    if (noisy.settled.has_value()) context.output.record(record_of(*noisy.settled, what));
+    if (noisy.settled.has_value()) context.output.record(record_of_settled(*noisy.settled, what + ", settled"));
+    if (noisy.settled_in_text.has_value()) {
+      context.output.record(record_of_settled(*noisy.settled_in_text, what + ", settled in the text"));
+    }
     context.output.flush();
   }
   part.noise = 0;

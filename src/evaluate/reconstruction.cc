@@ -22,6 +22,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+std::string_view bytes_view(const at::Tensor& bytes_NT) {
+  return {reinterpret_cast<const char*>(bytes_NT.data_ptr<uint8_t>()), static_cast<size_t>(bytes_NT.numel())};
+}
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // Blocks that sigma is measured on.
@@ -136,8 +140,7 @@ void check(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& b
       check_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type, goes_on);
   counts.seconds += seconds_since(checking);
   const auto block_bytes = static_cast<size_t>(blocks.bytes_NT.size(1));
-  const std::string_view found(reinterpret_cast<const char*>(blocks.bytes_NT.data_ptr<uint8_t>()),
-                               static_cast<size_t>(blocks.bytes_NT.numel()));
+  const std::string_view found = bytes_view(blocks.bytes_NT);
   counts.all += measure_reconstruction(target, found);
   for (size_t block = 0; block < target.size(); ++block) {
     const bool is_right = found.substr(block * block_bytes, block_bytes) ==
@@ -155,11 +158,14 @@ void settle(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& 
             ReconstructionReport& report) {
   auto* decoder = dynamic_cast<WholeBlockDecoder*>(&coder.decoder);
   if (decoder == nullptr) return;
-  if (!report.settled.has_value()) report.settled.emplace();
-  const at::Tensor settled_NT = settle_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type);
-  const std::string_view found(reinterpret_cast<const char*>(settled_NT.data_ptr<uint8_t>()),
-                               static_cast<size_t>(settled_NT.numel()));
-  *report.settled += measure_reconstruction(target, found);
+  const auto add = [&](std::optional<Reconstruction>& counts, bool consecutive) {
+    const at::Tensor settled_NT = settle_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type,
+                                                {.consecutive = consecutive});
+    if (!counts.has_value()) counts.emplace();
+    *counts += measure_reconstruction(target, bytes_view(settled_NT));
+  };
+  add(report.settled, /*consecutive=*/false);
+  if (decoder->network().reach_beside() > 0) add(report.settled_in_text, /*consecutive=*/true);
 }
 
 }  // namespace
@@ -202,8 +208,7 @@ ReconstructionReport measure_reconstruction(LanguageModel& model, const std::vec
         const auto decoding = Clock::now();
         const at::Tensor bytes_NT = coder.decoder.reconstruct(z_NL, coder.type).contiguous();
         report.decode_seconds += seconds_since(decoding);
-        const std::string_view predicted(reinterpret_cast<const char*>(bytes_NT.data_ptr<uint8_t>()),
-                                         static_cast<size_t>(bytes_NT.numel()));
+        const std::string_view predicted = bytes_view(bytes_NT);
         const Blocks target = blocks_of(batch, block_bytes);
         if (settings.check && settings.noise == 0) {
           check(coder, z_NL, bytes_NT, target, settings.interrupted, report);

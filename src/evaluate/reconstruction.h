@@ -49,7 +49,8 @@ struct ReconstructionReport {
   double encode_seconds = 0, decode_seconds = 0;
   // With `check`, of decoders that say all bytes of a block at once: without noise, and with it.
   std::optional<CheckedReconstruction> checked;
-  std::optional<Reconstruction> settled;
+  std::optional<Reconstruction> settled;          // each block by itself,
+  std::optional<Reconstruction> settled_in_text;  // and as those of one text, where the decoder knows of that
   struct Example {
     std::string text, came_back;
   };

@@ -145,7 +145,7 @@ TEST(block_settling, weighs_nearness_against_what_the_decoder_holds) {
   const at::Tensor proposed = stream_of(wrong).repeat({kTimes, 1});
   for (const double noise : {0.05, 0.5, 3.0}) {
     const at::Tensor z = exact + noise * at::randn({kTimes, exact.size(1)}, generator, at::TensorOptions(at::kFloat));
-    const at::Tensor settled = settle_blocks(*encoder, decoder, z, proposed, at::kFloat, /*trust=*/2);
+    const at::Tensor settled = settle_blocks(*encoder, decoder, z, proposed, at::kFloat, {.trust = 2});
     int64_t found = 0;
     for (int64_t i = 0; i < kTimes; ++i) {
       found += at::equal(settled[i], stream_of(right)[0]) ? 1 : 0;

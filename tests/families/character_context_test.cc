@@ -30,7 +30,7 @@ struct Holder : torch::nn::Module {
 
 at::Tensor logits_of(const Holder& holder, const std::vector<int64_t>& rows, at::ScalarType type = at::kFloat) {
   torch::NoGradGuard no_grad;
-  return holder.context.logits(at::tensor(rows, at::kLong), kPlaces, kKnown, type);
+  return holder.context.logits(at::tensor(rows, at::kLong).view({-1, kPlaces}), kKnown, type).flatten(0, 1);
 }
 
 TEST(character_context, is_what_stands_beside_a_place_and_not_what_stands_there) {
@@ -45,7 +45,7 @@ TEST(character_context, is_what_stands_beside_a_place_and_not_what_stands_there)
       const at::Tensor moved_M = (logits_of(holder, others) - before).abs().amax(1);
       for (int64_t place = 0; place < 2 * kPlaces; ++place) {
         const bool reaches = place != changed && std::abs(place - changed) <= kReach &&
-                             place / kPlaces == changed / kPlaces;  // the other block knows nothing of it
+                             place / kPlaces == changed / kPlaces;  // the other text knows nothing of it
         const auto moved = moved_M[place].item<float>();
         EXPECT_EQ(moved > 1e-4F, reaches) << "place " << place << " by " << changed << ": " << moved;
       }
@@ -163,13 +163,16 @@ class Between final : public BlockDecoderNetwork {
     }
     return said;
   }
+  [[nodiscard]] int64_t reach_beside() const override { return 1; }
   // The favourite, behind row 1 alone, by five nats.
-  [[nodiscard]] at::Tensor likely_beside(const at::Tensor& row_M, at::ScalarType /*type*/) override {
-    at::Tensor logits_MK = at::zeros({row_M.size(0), known_.count()});
-    for (int64_t place = 1; place < row_M.size(0); ++place) {
-      if (row_M[place - 1].item<int64_t>() == 1) logits_MK[place][favourite_] = 5;
+  [[nodiscard]] at::Tensor likely_beside(const at::Tensor& row_GQ, at::ScalarType /*type*/) override {
+    at::Tensor logits_GQK = at::zeros({row_GQ.size(0), row_GQ.size(1), known_.count()});
+    for (int64_t text = 0; text < row_GQ.size(0); ++text) {
+      for (int64_t place = 1; place < row_GQ.size(1); ++place) {
+        if (row_GQ[text][place - 1].item<int64_t>() == 1) logits_GQK[text][place][favourite_] = 5;
+      }
     }
-    return logits_MK;
+    return logits_GQK;
   }
   [[nodiscard]] double multiplications() const override { return 0; }
 
@@ -178,26 +181,41 @@ class Between final : public BlockDecoderNetwork {
   int64_t favourite_;
 };
 
-TEST(block_settling, takes_what_stands_beside_for_likely) {
-  torch::NoGradGuard no_grad;
-  const auto model = make_model(kSettings, 3);
-  model->eval();
-  auto& encoder = dynamic_cast<TokunEncoder&>(model->encoder()).network();
-  encoder.learn(std::vector<int32_t>{0, 'a', 'b', 'c', 'd'});
-  Between decoder(*encoder.known(), /*favourite=*/3);
-  const auto settle = [&](double noise, const Units& proposed) {
-    at::Generator generator = at::detail::createCPUGenerator(2);
-    const at::Tensor exact_NL = encoder.forward(batch_of_units({'a', 'b', 'd', 'd'}, 4), at::kFloat);
-    const at::Tensor z_NL = exact_NL + noise * at::randn(exact_NL.sizes(), generator, at::TensorOptions(at::kFloat));
-    at::Tensor proposed_NT = at::empty({1, 16}, at::kByte);
-    write_units(proposed, proposed_NT.data_ptr<uint8_t>());
-    return units_of_blocks(settle_blocks(encoder, decoder, z_NL, proposed_NT, at::kFloat));
-  };
-  EXPECT_EQ(settle(1e-3, {'a', 'c', 'd', 'd'}), (Units{'a', 'b', 'd', 'd'})) << "the vector says it";
-  const Units noisy = settle(30, {'a', 'b', 'd', 'd'});
-  for (size_t place = 1; place < 4; ++place) {
-    if (noisy[place - 1] == 'a') EXPECT_EQ(noisy[place], 'c') << "the vector says nothing, what stands in front does";
+class settling_beside : public ::testing::Test {
+ protected:
+  settling_beside() : model_(make_model(kSettings, 3)) {
+    model_->eval();
+    encoder().learn(std::vector<int32_t>{0, 'a', 'b', 'c', 'd'});
   }
+  BlockEncoderNetwork& encoder() { return dynamic_cast<TokunEncoder&>(model_->encoder()).network(); }
+  // Blocks of four units. The vectors lie between those of two texts, nearer to the first, which is proposed.
+  Units settle(const Units& first, const Units& second, const SettlingOptions& options = {}) {
+    torch::NoGradGuard no_grad;
+    Between decoder(*encoder().known(), /*favourite=*/3);
+    const at::Tensor z_NL = 0.6 * encoder().forward(batch_of_units(first, 4), at::kFloat) +
+                            0.4 * encoder().forward(batch_of_units(second, 4), at::kFloat);
+    at::Tensor proposed_NT = at::empty({z_NL.size(0), 16}, at::kByte);
+    write_units(first, proposed_NT.data_ptr<uint8_t>());
+    return units_of_blocks(settle_blocks(encoder(), decoder, z_NL, proposed_NT, at::kFloat, options));
+  }
+
+ private:
+  std::shared_ptr<LanguageModel> model_;
+};
+
+TEST_F(settling_beside, takes_what_characters_make_likely_beside_them) {
+  EXPECT_EQ(settle({'a', 'b', 'd', 'd'}, {'a', 'c', 'd', 'd'}), (Units{'a', 'c', 'd', 'd'})) << "behind a";
+  EXPECT_EQ(settle({'b', 'b', 'd', 'd'}, {'b', 'c', 'd', 'd'}), (Units{'b', 'b', 'd', 'd'})) << "behind another";
+  EXPECT_EQ(settle({'a', 'b', 'd', 'd'}, {'a', 'b', 'd', 'd'}), (Units{'a', 'b', 'd', 'd'})) << "the vector says it";
+}
+
+TEST_F(settling_beside, knows_of_the_next_block_where_they_are_of_one_text) {
+  const Units first = {'b', 'b', 'd', 'a', 'b', 'd', 'd', 'd'}, second = {'b', 'b', 'd', 'a', 'c', 'd', 'd', 'd'};
+  EXPECT_EQ(settle(first, second), first);
+  EXPECT_EQ(settle(first, second, {.consecutive = true}), second);
+  // Behind padding the text does not go on.
+  const Units ended = {'b', 'b', 'a', 0, 'b', 'd', 'd', 'd'}, other = {'b', 'b', 'a', 0, 'c', 'd', 'd', 'd'};
+  EXPECT_EQ(settle(ended, other, {.consecutive = true}), ended);
 }
 
 TEST(character_context, needs_known_characters) {

@@ -61,9 +61,10 @@ class BlockDecoderNetwork : public torch::nn::Module {
   // Bytes: together about all but those that are always 0. z [N, L].
   [[nodiscard]] virtual BlockLogits forward(const at::Tensor& z_NL, at::ScalarType type) = 0;
   [[nodiscard]] virtual double multiplications() const = 0;
-  // [N * P, K]: what the known characters beside each place make likely there, from their rows [N * P] int64, -1 for
-  // others. Undefined: it does not say.
-  [[nodiscard]] virtual at::Tensor likely_beside(const at::Tensor& /*row_M*/, at::ScalarType /*type*/) { return {}; }
+  // How many characters on each side of a place say what is likely there, of those that are known; 0: none do.
+  [[nodiscard]] virtual int64_t reach_beside() const { return 0; }
+  // What they say: [G, Q, K], of texts of Q characters by their rows, [G, Q] int64, -1 for others.
+  [[nodiscard]] virtual at::Tensor likely_beside(const at::Tensor& /*row_GQ*/, at::ScalarType /*type*/) { return {}; }
   // The bytes of blocks that this makes most likely, [N, block_bytes] uint8.
   [[nodiscard]] virtual at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes);
 };

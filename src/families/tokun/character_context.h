@@ -19,10 +19,9 @@ class CharacterContext {
   // Registers a module `name`. `most`: rows in all; with a reach of 0 there is none.
   CharacterContext(torch::nn::Module& owner, const std::string& name, int64_t most, int64_t reach, int64_t width,
                    int64_t hidden, at::Generator& generator);
-  [[nodiscard]] bool any() const { return reach_ > 0; }
-  // [M, K], K = `known`. row_M int64: which known character stands where, -1 for others; groups of `places`, which
-  // know nothing of each other.
-  [[nodiscard]] at::Tensor logits(const at::Tensor& row_M, int64_t places, int64_t known, at::ScalarType type) const;
+  [[nodiscard]] int64_t reach() const { return reach_; }
+  // [G, Q, K], K = `known`. row_GQ int64: which known character stands where, -1 for others; texts of Q characters.
+  [[nodiscard]] at::Tensor logits(const at::Tensor& row_GQ, int64_t known, at::ScalarType type) const;
 
  private:
   int64_t reach_ = 0;

@@ -382,9 +382,8 @@ at::Tensor GatedDecoder::most_likely(const at::Tensor& z_NL, at::ScalarType type
   return bytes_NT;
 }
 
-at::Tensor GatedDecoder::likely_beside(const at::Tensor& row_M, at::ScalarType type) {
-  if (!context_.any()) return {};
-  return context_.logits(row_M, places(), encoder_->known()->count(), computed_in(plane_.weight_ED, type));
+at::Tensor GatedDecoder::likely_beside(const at::Tensor& row_GQ, at::ScalarType type) {
+  return context_.logits(row_GQ, encoder_->known()->count(), computed_in(plane_.weight_ED, type));
 }
 
 // Without what is said of neighbours: that is for settling alone.

@@ -100,7 +100,8 @@ class GatedDecoder final : public BlockDecoderNetwork {
   // In stretches of characters that stay in the cache.
   [[nodiscard]] at::Tensor most_likely(const at::Tensor& z_NL, at::ScalarType type, int64_t block_bytes) override;
   [[nodiscard]] double multiplications() const override;
-  [[nodiscard]] at::Tensor likely_beside(const at::Tensor& row_M, at::ScalarType type) override;
+  [[nodiscard]] int64_t reach_beside() const override { return context_.reach(); }
+  [[nodiscard]] at::Tensor likely_beside(const at::Tensor& row_GQ, at::ScalarType type) override;
 
  private:
   // [N * places, W]: what the first level of the chain is told of each of its vectors.

@@ -77,14 +77,13 @@ at::Tensor WholeBlockDecoder::training_loss(const at::Tensor& h_ND, const Positi
 }
 
 at::Tensor WholeBlockDecoder::nats_beside(const PositionBatch& batch, at::ScalarType type) {
-  if (known_ == nullptr) return {};
+  if (network_->reach_beside() == 0) return {};
   at::Tensor bytes_NT = bytes_of_targets(batch, block_bytes_);
   // Made-up text has nothing to learn from.
   if (batch.natural_rows >= 0) bytes_NT = bytes_NT.slice(0, 0, batch.natural_rows);
   if (bytes_NT.size(0) == 0) return {};
   const at::Tensor row_M = known_->rows(bytes_NT.reshape({-1, 4})).to(network_->parameters().front().device());
-  const at::Tensor logits_MK = network_->likely_beside(row_M, type);
-  if (!logits_MK.defined()) return {};
+  const at::Tensor logits_MK = network_->likely_beside(row_M.view({bytes_NT.size(0), -1}), type).flatten(0, 1);
   const at::Tensor nats_M =
       type == at::kDouble ? nn::cross_entropy_plain(logits_MK, row_M) : nn::cross_entropy(logits_MK, row_M);
   const at::Tensor nats_N = nats_M.view({bytes_NT.size(0), -1}).sum(1);
