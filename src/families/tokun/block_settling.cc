@@ -18,6 +18,9 @@ namespace {
 constexpr size_t kMostCandidates = 16;  // in each place
 // Characters that are less likely than the likeliest by more are not tried.
 constexpr float kLeast = -14;
+// Logarithm of how likely a character is that training has not seen: in text of the kind that it has seen, one in
+// thousands is new, and it is one of thousands.
+constexpr float kUnknown = -16;
 // Blocks at once: what is said of a block takes much more room than the block.
 constexpr int64_t kAtOnce = 64;
 
@@ -144,15 +147,13 @@ class Settling {
 
   // How much likelier the candidate is than what stands there, by all but its vector.
   [[nodiscard]] float gain(const Beside& beside, const Settled& block, const Trial& trial) const {
-    if (beside.logarithms.defined()) {
-      const size_t at = trial.open * static_cast<size_t>(characters_) + trial.place;
-      const int64_t row = encoder_.known()->row(trial.candidate.unit);
-      if (row >= 0 && beside.row_MP[at] >= 0) {
-        const float* said = beside.logarithms.data_ptr<float>() + static_cast<int64_t>(at) * beside.logarithms.size(2);
-        return said[row] - said[beside.row_MP[at]];
-      }
+    if (!beside.logarithms.defined()) {
+      return static_cast<float>(options_.trust) * (trial.candidate.score - block.scores[trial.place]);
     }
-    return static_cast<float>(options_.trust) * (trial.candidate.score - block.scores[trial.place]);
+    const auto at = static_cast<int64_t>(trial.open) * characters_ + static_cast<int64_t>(trial.place);
+    const float* said = beside.logarithms.data_ptr<float>() + at * beside.logarithms.size(2);
+    const auto logarithm = [&](int64_t row) { return row < 0 ? kUnknown : said[row]; };
+    return logarithm(encoder_.known()->row(trial.candidate.unit)) - logarithm(beside.row_MP[at]);
   }
 
   // Makes the best exchange in each of a few blocks, and notes which have changed.
