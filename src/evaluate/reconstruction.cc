@@ -158,14 +158,16 @@ void settle(const Autoencoder& coder, const at::Tensor& z_NL, const at::Tensor& 
             ReconstructionReport& report) {
   auto* decoder = dynamic_cast<WholeBlockDecoder*>(&coder.decoder);
   if (decoder == nullptr) return;
-  const auto add = [&](std::optional<Reconstruction>& counts, bool consecutive) {
-    const at::Tensor settled_NT = settle_blocks(coder.encoder.network(), decoder->network(), z_NL, bytes_NT, coder.type,
-                                                {.consecutive = consecutive});
+  if (report.settled.has_value() && report.settled->block.all >= ReconstructionReport::kMostSettled) return;
+  at::Tensor settled_NT = bytes_NT;
+  const auto go_on = [&](std::optional<Reconstruction>& counts, bool consecutive) {
+    settled_NT = settle_blocks(coder.encoder.network(), decoder->network(), z_NL, settled_NT, coder.type,
+                               {.consecutive = consecutive});
     if (!counts.has_value()) counts.emplace();
     *counts += measure_reconstruction(target, bytes_view(settled_NT));
   };
-  add(report.settled, /*consecutive=*/false);
-  if (decoder->network().reach_beside() > 0) add(report.settled_in_text, /*consecutive=*/true);
+  go_on(report.settled, /*consecutive=*/false);
+  if (decoder->network().reach_beside() > 0) go_on(report.settled_in_text, /*consecutive=*/true);
 }
 
 }  // namespace

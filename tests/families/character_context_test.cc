@@ -189,11 +189,11 @@ class settling_beside : public ::testing::Test {
   }
   BlockEncoderNetwork& encoder() { return dynamic_cast<TokunEncoder&>(model_->encoder()).network(); }
   // Blocks of four units. The vectors lie between those of two texts, nearer to the first, which is proposed.
-  Units settle(const Units& first, const Units& second, const SettlingOptions& options = {}) {
+  Units settle(const Units& first, const Units& second, const SettlingOptions& options = {}, double share = 0.6) {
     torch::NoGradGuard no_grad;
     Between decoder(*encoder().known(), /*favourite=*/3);
-    const at::Tensor z_NL = 0.6 * encoder().forward(batch_of_units(first, 4), at::kFloat) +
-                            0.4 * encoder().forward(batch_of_units(second, 4), at::kFloat);
+    const at::Tensor z_NL = share * encoder().forward(batch_of_units(first, 4), at::kFloat) +
+                            (1 - share) * encoder().forward(batch_of_units(second, 4), at::kFloat);
     at::Tensor proposed_NT = at::empty({z_NL.size(0), 16}, at::kByte);
     write_units(first, proposed_NT.data_ptr<uint8_t>());
     return units_of_blocks(settle_blocks(encoder(), decoder, z_NL, proposed_NT, at::kFloat, options));
@@ -207,6 +207,12 @@ TEST_F(settling_beside, takes_what_characters_make_likely_beside_them) {
   EXPECT_EQ(settle({'a', 'b', 'd', 'd'}, {'a', 'c', 'd', 'd'}), (Units{'a', 'c', 'd', 'd'})) << "behind a";
   EXPECT_EQ(settle({'b', 'b', 'd', 'd'}, {'b', 'c', 'd', 'd'}), (Units{'b', 'b', 'd', 'd'})) << "behind another";
   EXPECT_EQ(settle({'a', 'b', 'd', 'd'}, {'a', 'b', 'd', 'd'}), (Units{'a', 'b', 'd', 'd'})) << "the vector says it";
+}
+
+TEST_F(settling_beside, takes_characters_that_training_has_not_seen_for_rare) {
+  const Units unknown = {'d', 'b', 'x', 'd'}, known = {'d', 'b', 'd', 'd'};
+  EXPECT_EQ(settle(unknown, known), known);
+  EXPECT_EQ(settle(unknown, known, {}, /*share=*/0.999), unknown) << "the vector says it";
 }
 
 TEST_F(settling_beside, knows_of_the_next_block_where_they_are_of_one_text) {
