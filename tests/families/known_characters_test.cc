@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 
@@ -320,6 +321,26 @@ TEST(known_characters, are_no_hindrance_to_bytes_when_a_block_is_checked) {
       check_blocks(*networks.encoder, decoder, z_NL, proposed_NT, at::kFloat, [] { return false; });
   EXPECT_EQ(found.confirmed, std::vector<bool>{true});
   for (int64_t place = 0; place < 4; ++place) EXPECT_EQ(unit_at(found.bytes_NT[0], place), 0x4E2D);
+}
+
+TEST(known_characters, are_exchanged_one_after_the_other_before_a_block_is_searched_for) {
+  torch::NoGradGuard no_grad;
+  const Networks networks = networks_that_know({0, 'a', 'b'}, "4x4");
+  BlockLogits said{.known_MK = at::zeros({4, 3}), .trust_M = at::full({4}, 50.0F), .known = networks.encoder->known()};
+  // Bytes say the unknown character, and of the known ones nothing of use.
+  for (int64_t byte = 1; byte < 4; ++byte) {
+    at::Tensor logits = at::zeros({4, byte == 1 ? 32 : 256});
+    logits[0][std::array<int64_t, 4>{0, 0, 0x4E, 0x2D}[byte]] = 9;
+    for (int64_t place = 1; place < 4; ++place) logits[place][byte == 3 ? 'x' : 0] = 9;
+    said.bytes.push_back({.logits_RV = logits, .first = byte, .stride = 4});
+  }
+  Says decoder(said);
+  const Units right = {0x4E2D, 'a', 'b', 'a'};
+  const at::Tensor z_NL = networks.encoder->forward(batch_of_units(right, 4), at::kFloat);
+  const CheckedBlocks found =
+      check_blocks(*networks.encoder, decoder, z_NL, most_likely_blocks(said, 1, 16), at::kFloat, [] { return false; });
+  EXPECT_EQ(found.confirmed, std::vector<bool>{true});
+  EXPECT_EQ(units_of_blocks(found.bytes_NT), right);
 }
 
 TEST(known_characters, are_searched_among_when_a_block_is_checked) {

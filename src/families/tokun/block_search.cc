@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "families/tokun/block_candidates.h"
+#include "families/tokun/block_settling.h"
 
 namespace verbatim {
 
@@ -94,6 +95,15 @@ CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& de
     result.confirmed[block] = distance_N.data_ptr<float>()[block] < kSame;
     if (!result.confirmed[block]) open.push_back(block);
   }
+  const auto confirm = [&](const at::Tensor& bytes_MT, const at::Tensor& z_ML, const std::vector<int64_t>& which) {
+    const at::Tensor distance_M =
+        distances(encoder.computed(batch_of_units(units_of_blocks(bytes_MT), characters), at::kFloat), z_ML);
+    for (int64_t m = 0; m < bytes_MT.size(0); ++m) {
+      if (result.confirmed[which[m]] || distance_M.data_ptr<float>()[m] >= kSame) continue;
+      result.bytes_NT[which[m]].copy_(bytes_MT[m]);
+      result.confirmed[which[m]] = true;
+    }
+  };
   // A few at a time: what the decoder says of a block takes much more room than the block.
   constexpr size_t kAtOnce = 64;
   bool stopped = false;
@@ -107,13 +117,9 @@ CheckedBlocks check_blocks(BlockEncoderNetwork& encoder, BlockDecoderNetwork& de
     if (logits.known != nullptr) {
       const at::Tensor spelled_MT =
           most_likely_blocks({.bytes = logits.bytes, .known_MK = {}, .trust_M = {}}, count, block_bytes);
-      const at::Tensor distance_M =
-          distances(encoder.computed(batch_of_units(units_of_blocks(spelled_MT), characters), at::kFloat), z_ML);
-      for (int64_t m = 0; m < count; ++m) {
-        if (distance_M.data_ptr<float>()[m] >= kSame) continue;
-        result.bytes_NT[some[m]].copy_(spelled_MT[m]);
-        result.confirmed[some[m]] = true;
-      }
+      confirm(spelled_MT, z_ML, some);
+      // Then one exchange after the other, each for the nearest: what is left to search for is rare.
+      confirm(settle_blocks(encoder, decoder, z_ML, spelled_MT, type), z_ML, some);
     }
     const std::vector<std::vector<Candidate>> all = candidates_of_places(logits, count, block_bytes);
     for (int64_t m = 0; m < count; ++m) {
