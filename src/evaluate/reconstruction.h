@@ -49,7 +49,7 @@ struct ReconstructionReport {
   double encode_seconds = 0, decode_seconds = 0;
   // With `check`, of decoders that say all bytes of a block at once: without noise, and with it.
   std::optional<CheckedReconstruction> checked;
-  // Settling takes as long as decoding a hundred times: about so many blocks, the first ones.
+  // Settling takes much longer than decoding: about so many blocks, the first ones.
   static constexpr uint64_t kMostSettled = 8192;
   std::optional<Reconstruction> settled;          // each block by itself,
   std::optional<Reconstruction> settled_in_text;  // and as those of one text, where the decoder knows of that
