@@ -208,15 +208,17 @@ TEST(tokun, is_no_larger_than_the_published_one) {
   robust.hidden = 384;
   robust.join_layer = false;
   known.width = 128;
-  known.characters = 6144;
+  known.characters = 8448;
   known.character_width = 32;
   known.join_layer = false;
   TokunDecoderSettings mixing, beside;
   mixing.character_hidden = 384;
   mixing.mixing = 2;
   beside.character_hidden = 128;
-  beside.mixing = 4;
+  beside.mixing = 2;
   beside.reach = 1;
+  beside.context = 4;
+  beside.context_hidden = 320;
   const std::vector<std::pair<TokunEncoderSettings, TokunDecoderSettings>> all = {
       {small, TokunDecoderSettings()}, {three_levels, TokunDecoderSettings()}, {robust, mixing}, {known, beside}};
   for (const auto& [settings, decoder_settings] : all) {

@@ -33,6 +33,11 @@ class BlockEncoderNetwork : public torch::nn::Module {
   [[nodiscard]] virtual const KnownCharacters* known() const { return nullptr; }
   // [K, C]: their vectors, by themselves.
   [[nodiscard]] virtual at::Tensor known_vectors(at::ScalarType /*type*/) { return {}; }
+  // The vector of a block is a sum over its P characters, brought to mean square 1.
+  [[nodiscard]] virtual bool adds_up() const { return false; }
+  // What each character of such blocks adds, [N, P, L] float32, and each known one in one of the places, [K, L].
+  [[nodiscard]] virtual at::Tensor parts(const PositionBatch& /*batch*/) { return {}; }
+  [[nodiscard]] virtual at::Tensor known_parts(int64_t /*place*/, at::ScalarType /*type*/) { return {}; }
   // Of one block, dense layers only.
   [[nodiscard]] virtual double multiplications() const = 0;
 };

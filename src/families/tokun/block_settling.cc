@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "families/tokun/block_candidates.h"
+#include "families/tokun/likeliest_known.h"
 
 namespace verbatim {
 
@@ -39,24 +40,22 @@ class Settling {
         type_(type),
         options_(options),
         characters_(proposed_NT.size(1) / 4),
-        reach_(decoder.reach_beside()) {
+        reach_(decoder.reach_beside()),
+        likeliest_known_(encoder, type) {
     for (int64_t begin = 0; begin < z_NL.size(0); begin += kAtOnce) {
       start(begin, proposed_NT.slice(0, begin, std::min(begin + kAtOnce, z_NL.size(0))).contiguous());
     }
   }
 
-  // One exchange in each of the blocks that are open, until none is worth it.
   void settle() {
     std::vector<int64_t> open(blocks_.size());
     std::iota(open.begin(), open.end(), 0);
-    for (int64_t round = 0; round < characters_ && !open.empty(); ++round) {
-      std::vector<int64_t> changed;
-      for (size_t begin = 0; begin < open.size(); begin += kAtOnce) {
-        const auto first = open.begin() + static_cast<std::ptrdiff_t>(begin);
-        exchange({first, open.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kAtOnce, open.size()))}, changed);
-      }
-      open = affected(changed);
-    }
+    exchange_in(open);
+    if (reach_ == 0 || !encoder_.adds_up()) return;
+    // All known characters are tried where nothing else is worth it. What that changes may concern the next blocks, and
+    // so on.
+    constexpr int64_t kRounds = 4;
+    for (int64_t round = 0; round < kRounds && !open.empty(); ++round) open = exchange_in(with_known(open));
   }
 
   [[nodiscard]] at::Tensor bytes() const {
@@ -155,6 +154,58 @@ class Settling {
     return logarithm(encoder_.known()->row(trial.candidate.unit)) - logarithm(beside.row_MP[at]);
   }
 
+  // One exchange in each of the blocks that are open, until none is worth it. Returns those that have changed, and
+  // those that this may concern.
+  std::vector<int64_t> exchange_in(std::vector<int64_t> open) {
+    std::vector<int64_t> all;
+    for (int64_t round = 0; round < characters_ && !open.empty(); ++round) {
+      std::vector<int64_t> changed;
+      in_parts(open, [&](const std::vector<int64_t>& some) { exchange(some, changed); });
+      open = affected(changed);
+      all.insert(all.end(), open.begin(), open.end());
+    }
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+
+  // A few blocks at a time.
+  template <class Do>
+  static void in_parts(const std::vector<int64_t>& open, const Do& work) {
+    for (size_t begin = 0; begin < open.size(); begin += kAtOnce) {
+      const auto first = open.begin() + static_cast<std::ptrdiff_t>(begin);
+      work(std::vector<int64_t>(first,
+                                open.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kAtOnce, open.size()))));
+    }
+  }
+
+  // Adds the known character that is the likeliest in each place to those that are tried there. Returns the blocks that
+  // have more now.
+  std::vector<int64_t> with_known(const std::vector<int64_t>& open) {
+    std::vector<int64_t> more;
+    in_parts(open, [&](const std::vector<int64_t>& some) {
+      Units units;
+      for (const int64_t block : some) {
+        units.insert(units.end(), blocks_[block].units.begin(), blocks_[block].units.end());
+      }
+      const at::Tensor z_NL = z_NL_.index_select(0, at::tensor(some, at::kLong).to(z_NL_.device()));
+      const at::Tensor row_NP = likeliest_known_(z_NL, std::move(units), beside(some).logarithms);
+      const auto* row = row_NP.data_ptr<int64_t>();
+      for (const int64_t block : some) {
+        bool has_more = false;
+        for (int64_t place = 0; place < characters_; ++place) {
+          const int32_t unit = encoder_.known()->unit(*row++);
+          std::vector<Candidate>& here = candidates_[block * characters_ + place];
+          if (std::any_of(here.begin(), here.end(), [&](const Candidate& one) { return one.unit == unit; })) continue;
+          here.push_back({.score = 0, .unit = unit});  // the score is for decoders that do not say what stands beside
+          has_more = has_more || blocks_[block].units[place] != unit;
+        }
+        if (has_more) more.push_back(block);
+      }
+    });
+    return more;
+  }
+
   // Makes the best exchange in each of a few blocks, and notes which have changed.
   void exchange(const std::vector<int64_t>& open, std::vector<int64_t>& changed) {
     std::vector<Trial> trials;
@@ -219,6 +270,7 @@ class Settling {
   at::ScalarType type_;
   SettlingOptions options_;
   int64_t characters_, reach_;
+  LikeliestKnown likeliest_known_;
   std::vector<Settled> blocks_;
   std::vector<std::vector<Candidate>> candidates_;  // of each place of each block
 };

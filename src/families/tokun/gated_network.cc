@@ -184,6 +184,31 @@ at::Tensor GatedEncoder::known_vectors(at::ScalarType type) {
   return levels_.empty() ? x_KW : levels_[0].norm(x_KW, type);
 }
 
+bool GatedEncoder::adds_up() const {
+  return levels_.size() == 1 && chain_.factors.front() == 4 && !levels_[0].layer.has_value();
+}
+
+at::Tensor GatedEncoder::parts(const PositionBatch& batch) {
+  VERBATIM_ASSERT(adds_up(), "blocks that are no sums");
+  const DifferentUnits units = different_units(batch, block_bytes_);
+  const at::Tensor vectors_UW = levels_[0].norm(characters(units.bytes_U4, at::kFloat), at::kFloat);
+  const int64_t places = levels_[0].factor, width = vectors_UW.size(1);
+  const at::Tensor x_PNW =
+      vectors_UW.index_select(0, units.index_M.to(vectors_UW.device())).view({-1, places, width}).transpose(0, 1);
+  const at::Tensor join_PWL = levels_[0].join.weight_ED.view({-1, places, width}).permute({1, 2, 0});
+  return at::bmm(x_PNW, join_PWL.to(at::kFloat)).transpose(0, 1);
+}
+
+at::Tensor GatedEncoder::known_parts(int64_t place, at::ScalarType type) {
+  VERBATIM_ASSERT(adds_up() && place >= 0 && place < levels_[0].factor, "place {} of a block", place);
+  type = computed_in(table_PW_, type);
+  const at::Tensor vectors_KW = known_vectors(type);
+  const int64_t width = vectors_KW.size(1);
+  const LinearWeights of_place{.weight_ED = levels_[0].join.weight_ED.slice(1, place * width, (place + 1) * width),
+                               .bias_E = {}};
+  return wide(of_place(vectors_KW), type);
+}
+
 void GatedEncoder::train(bool on) {
   sums_ = nullptr;
   known_.show_all();

@@ -63,6 +63,9 @@ class GatedEncoder final : public BlockEncoderNetwork {
   void hide(double chance, at::Generator& generator) override { known_.hide(chance, generator); }
   [[nodiscard]] const KnownCharacters* known() const override { return known_.any() ? &known_ : nullptr; }
   [[nodiscard]] at::Tensor known_vectors(at::ScalarType type) override;
+  [[nodiscard]] bool adds_up() const override;
+  [[nodiscard]] at::Tensor parts(const PositionBatch& batch) override;
+  [[nodiscard]] at::Tensor known_parts(int64_t place, at::ScalarType type) override;
   // Forgets what was kept for texts to come; the weights may change now.
   void train(bool on = true) override;
 

@@ -108,13 +108,11 @@ CharacterChoice::CharacterChoice(torch::nn::Module& owner, const std::string& na
   query_ = add_linear(*holder, "query", initial_weight(row_width, width, fan_in(width), generator));
   trust_ = add_linear(*holder, "trust", initial_weight(1, width, fan_in(width), generator), at::zeros({1}));
   near_ = add_linear(*holder, "near", initial_weight(row_width, vector_width, fan_in(vector_width), generator));
-  added_KR_ = holder->register_parameter("rows", at::zeros({most, row_width}, query_.weight_ED.options()));
   bias_K_ = holder->register_parameter("bias", at::zeros({most}, query_.weight_ED.options()));
 }
 
 at::Tensor CharacterChoice::rows(const at::Tensor& vectors_KC, at::ScalarType type) const {
-  const at::ScalarType wide = type == at::kDouble ? at::kDouble : at::kFloat;
-  return near_(vectors_KC.to(type)).to(wide) + added_KR_.slice(0, 0, vectors_KC.size(0));
+  return near_(vectors_KC.to(type)).to(type == at::kDouble ? at::kDouble : at::kFloat);
 }
 
 at::Tensor CharacterChoice::logits(const at::Tensor& said_MW, const at::Tensor& rows_KR) const {
@@ -124,7 +122,8 @@ at::Tensor CharacterChoice::logits(const at::Tensor& said_MW, const at::Tensor& 
 
 double CharacterChoice::multiplications() const {
   if (!any()) return 0;
-  return static_cast<double>(query_.weight_ED.numel() + trust_.weight_ED.numel() + added_KR_.numel());
+  const int64_t choice = bias_K_.numel() * query_.weight_ED.size(0);
+  return static_cast<double>(query_.weight_ED.numel() + trust_.weight_ED.numel() + choice);
 }
 
 }  // namespace verbatim

@@ -76,7 +76,7 @@ class CharacterChoice {
 
  private:
   LinearWeights query_, trust_, near_;
-  at::Tensor added_KR_, bias_K_;
+  at::Tensor bias_K_;
 };
 
 }  // namespace verbatim

@@ -1,13 +1,12 @@
 #include "families/tokun/tokun_encoder.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
 
-#include "base/hash.h"
-#include "base/random.h"
+#include "families/tokun/batch_random.h"
 #include "families/tokun/block_bytes.h"
+#include "families/tokun/separation.h"
 
 namespace verbatim {
 
@@ -29,26 +28,20 @@ TokunEncoder::TokunEncoder(const TokunEncoderSettings& settings, int64_t width, 
                         initial_weight(width_, latent, 1 / std::sqrt(static_cast<double>(latent)), generator));
 }
 
-namespace {
-
-// Told by the text of the batch: a run that is resumed draws the same.
-at::Generator generator_of(const PositionBatch& batch, uint64_t stream) {
-  const uint64_t seed = hash128(std::string_view(reinterpret_cast<const char*>(batch.ids.data()),
-                                                 batch.ids.size() * sizeof(batch.ids[0])))
-                            .low;
-  return at::detail::createCPUGenerator(seed + stream);
-}
-
-}  // namespace
-
 Encoded TokunEncoder::encode(const PositionBatch& batch, at::ScalarType compute_type) {
   if (is_training() && !settings_.frozen) {
     network_->learn(natural_units(batch));
-    at::Generator generator = generator_of(batch, /*stream=*/1);
+    at::Generator generator = generator_of(batch, DrawnFor::kHidden);
     network_->hide(settings_.hidden_characters, generator);
   }
   Encoded encoded{.vectors_ND = network_->forward(batch, compute_type), .rows = Rows::of(batch)};
-  if (is_training()) encoded = disturbed(std::move(encoded), batch);
+  if (is_training()) {
+    encoded = disturbed(std::move(encoded), batch);
+    if (settings_.separation > 0 && !settings_.frozen && network_->known()->count() > 1) {
+      const at::Tensor confusion = settings_.separation * this->confusion(batch, compute_type);
+      encoded.loss = encoded.loss.defined() ? encoded.loss + confusion : confusion;
+    }
+  }
   if (project_.weight_ED.defined()) {
     const at::Tensor& z_NL = encoded.vectors_ND;
     encoded.vectors_ND =
@@ -57,10 +50,22 @@ Encoded TokunEncoder::encode(const PositionBatch& batch, at::ScalarType compute_
   return encoded;
 }
 
+at::Tensor TokunEncoder::confusion(const PositionBatch& batch, at::ScalarType type) const {
+  constexpr int64_t kDrawn = 512;
+  const at::TensorOptions integers = at::TensorOptions(at::kLong);
+  at::Generator generator = generator_of(batch, DrawnFor::kSeparation);
+  const int64_t places = settings_.block_options().chain.factors.back();
+  const auto place = at::randint(places, {1}, generator, integers).item<int64_t>();
+  const at::Tensor parts_KL = network_->known_parts(place, type);
+  const at::Tensor row_S = at::randint(parts_KL.size(0), {kDrawn}, generator, integers).to(parts_KL.device());
+  // One place stands for all.
+  return static_cast<double>(places) * confusion_of_parts(parts_KL, row_S, places, settings_.noise / 2, type);
+}
+
 Encoded TokunEncoder::disturbed(Encoded encoded, const PositionBatch& batch) const {
   if (settings_.noise == 0 && !deviation_.weight_ED.defined()) return encoded;
   at::Tensor z_NL = encoded.vectors_ND;
-  at::Generator generator = generator_of(batch, /*stream=*/0);
+  at::Generator generator = generator_of(batch, DrawnFor::kNoise);
   const at::TensorOptions floats = at::TensorOptions(at::kFloat);
   if (deviation_.weight_ED.defined()) {
     const at::Tensor log_variance_NL = deviation_(z_NL).clamp(-12, 4);

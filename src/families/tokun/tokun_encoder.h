@@ -26,6 +26,8 @@ class TokunEncoder final : public TextEncoder {
   [[nodiscard]] const std::shared_ptr<BlockEncoderNetwork>& shared_network() const { return network_; }
 
  private:
+  // How likely known characters are mistaken for one another, with encoder.separation; a number.
+  [[nodiscard]] at::Tensor confusion(const PositionBatch& batch, at::ScalarType type) const;
   // Adds noise to the vectors, in training. Deterministic: the same batch gets the same noise.
   [[nodiscard]] Encoded disturbed(Encoded encoded, const PositionBatch& batch) const;
 

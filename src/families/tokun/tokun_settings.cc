@@ -40,6 +40,13 @@ void TokunEncoderSettings::visit(SettingsVisitor& visitor) {
                                "characters are learnt amid known ones",
                        .minimum = 0,
                        .maximum = 1});
+      visitor.setting(
+          "separation", separation,
+          {.help = "in training, weight of how likely these are mistaken for one another, each in its place "
+                   "under half of encoder.noise, rare ones as often as frequent ones; needs join_layer = "
+                   "false and a chain of two levels",
+           .minimum = 0,
+           .maximum = 1000});
     }
     visitor.setting("join_layer", join_layer,
                     {.help = "a gated layer behind the last join; without it a block is encoded by adding what is "
@@ -162,6 +169,12 @@ void TokunEncoderSettings::validate() const {
   }
   if (network == "gated" && !join_layer && options.chain.factors.size() == 1) {
     throw_input("encoder.join_layer is false, but encoder.chain \"{}\" joins nothing: it has one level", chain);
+  }
+  if (separation > 0 && (noise == 0 || join_layer || options.chain.factors.size() != 2)) {
+    throw_input(
+        "encoder.separation is {}; it needs encoder.noise (is {}), encoder.join_layer = false (is {}) and an "
+        "encoder.chain of two levels (is \"{}\")",
+        separation, noise, join_layer, chain);
   }
   if (frozen && autoencoder.empty()) {
     throw_input("encoder.frozen is set, but encoder.autoencoder names no trained weights to keep");

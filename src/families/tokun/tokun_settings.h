@@ -33,6 +33,7 @@ struct TokunEncoderSettings : Settings {
   double noise = 0;              // largest deviation of the noise on vectors, whose own is about 1
   double noisy_share = 0.5;      // of the blocks of natural text that get some
   double hidden_characters = 0;  // chance of each known character to count as unknown for a batch
+  double separation = 0;         // weight of telling known characters apart in their places
   double variational = 0;        // weight of the distance to a normal distribution; 0: no learned deviation
 
   // in a language model
