@@ -73,8 +73,10 @@ class Blind final : public BlockDecoderNetwork {
   Blind(const KnownCharacters& known, int64_t unseen) : known_(known), unseen_(unseen) {}
   [[nodiscard]] BlockLogits forward(const at::Tensor& z_NL, at::ScalarType /*type*/) override {
     const int64_t places = z_NL.size(0) * kPlaces;
-    BlockLogits said{
-        .known_MK = at::zeros({places, known_.count()}), .trust_M = at::full({places}, 9.0F), .known = &known_};
+    BlockLogits said{.bytes = {},
+                     .known_MK = at::zeros({places, known_.count()}),
+                     .trust_M = at::full({places}, 9.0F),
+                     .known = &known_};
     said.known_MK.select(1, unseen_).fill_(-100);
     for (int64_t byte = 1; byte < 4; ++byte) {
       said.bytes.push_back({.logits_RV = at::zeros({places, byte == 1 ? 32 : 256}), .first = byte, .stride = 4});

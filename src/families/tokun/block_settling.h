@@ -18,8 +18,9 @@ struct SettlingOptions {
 // for one that the decoder held likely, too, as long as that makes the block more likely: by how far its vector is from
 // the one that was given, which the encoder says exactly, and by what the decoder held of the character, which knows
 // what is likely text; among known characters by what those beside it make likely there instead, where the decoder says
-// that (decoder.context). The noise is normal and the same in all numbers of a vector; how strong it is is told by the
-// distance that is left: half the width times the logarithm of its square is what counts.
+// that (decoder.context). Then, where the vectors of blocks are sums, all known characters are tried, too. The noise is
+// normal and the same in all numbers of a vector; how strong it is is told by the distance that is left: half the width
+// times the logarithm of its square is what counts.
 //
 // z [N, L]; proposed [N, T] uint8 on the CPU: what `decoder` makes most likely; returns [N, T] uint8. Vectors without
 // noise are for check_blocks.
