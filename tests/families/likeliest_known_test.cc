@@ -26,7 +26,7 @@ std::shared_ptr<BlockEncoderNetwork> encoder_that_knows(const Units& units, bool
   return encoder;
 }
 
-at::Tensor noise(std::vector<int64_t> shape, uint64_t seed) {
+at::Tensor noise(const std::vector<int64_t>& shape, uint64_t seed) {
   at::Generator generator = at::detail::createCPUGenerator(seed);
   return at::randn(shape, generator, at::TensorOptions(at::kFloat));
 }
