@@ -26,12 +26,13 @@ float dot(const float* a, const float* b, int64_t count) {
   return sum;
 }
 
-// Of one block of a product, R rows of x with as many rows of the weight as make sixteen sums at most: each weight is
-// loaded once for all rows, and a sum is formed in the same order whatever R is, so that a row comes out as it does
-// alone. x [R, D], y [R, E] with its own stride.
+// Of one block of a product, R rows of x with as many rows of the weight as make sixteen sums at most (seven where a
+// vector takes several registers): each weight is loaded once for all rows, and a sum is formed in the same order
+// whatever R is, so that a row comes out as it does alone. x [R, D], y [R, E] with its own stride.
 template <int R>
 struct ProductBlock {
-  static constexpr int kOutputs = R == 1 ? 16 : R == 2 ? 8 : R <= 4 ? 4 : 2;
+  static constexpr int kMost = kFillsRegister ? 16 : 4;
+  static constexpr int kOutputs = R == 1 ? kMost : R == 2 ? kMost / 2 : R <= 4 ? kMost / 4 : std::max(1, kMost / 8);
 
   template <int outputs>
   static void multiply(const float* weight_ED, const float* x_RD, int64_t width, float* y_RE, int64_t stride) {

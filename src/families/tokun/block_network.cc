@@ -51,7 +51,7 @@ at::Tensor most_likely_values(const at::Tensor& logits_RV) {
             int64_t i = 0;
             for (; i + nn::kLanes <= width; i += nn::kLanes) {
               const nn::F32x16 some = nn::load(values + i, nn::AllLanes{});
-              most = some > most ? some : most;
+              most = nn::maximum(some, most);
             }
             float maximum = nn::maximum_of_lanes(most);
             for (; i < width; ++i) maximum = std::max(maximum, static_cast<float>(values[i]));

@@ -61,10 +61,9 @@ void add_columns(const uint32_t* const* rows, int64_t count, int64_t column, flo
     const uint32_t* row = rows[i] + column / 2;
 #pragma GCC unroll 16
     for (int64_t v = 0; v < kVectors; ++v) {
-      nn::U32x16 words;
-      std::memcpy(&words, row + v * nn::kLanes, sizeof words);
-      low[v] += std::bit_cast<nn::F32x16>(words << 16);
-      high[v] += std::bit_cast<nn::F32x16>(words);
+      const auto words = nn::load_as<nn::U32x16>(row + v * nn::kLanes);
+      low[v] += nn::bits_as<nn::F32x16>(words << 16);
+      high[v] += nn::bits_as<nn::F32x16>(words);
     }
   }
 #pragma GCC unroll 16
@@ -75,7 +74,7 @@ void add_columns(const uint32_t* const* rows, int64_t count, int64_t column, flo
 }
 
 void add_rows(const float* const* rows, int64_t count, int64_t width, float* out) {
-  constexpr int64_t kVectors = 16;
+  constexpr int64_t kVectors = nn::kFillsRegister ? 16 : 4;
   int64_t column = 0;
   for (; column + kVectors * nn::kLanes <= width; column += kVectors * nn::kLanes) {
     add_columns<kVectors>(rows, count, column, out);
@@ -88,7 +87,7 @@ void add_rows(const float* const* rows, int64_t count, int64_t width, float* out
 }
 
 void add_rows(const uint32_t* const* rows, int64_t count, int64_t width, float* out) {
-  constexpr int64_t kVectors = 8;
+  constexpr int64_t kVectors = nn::kFillsRegister ? 8 : 2;
   int64_t column = 0;
   for (; column + kVectors * kPair <= width; column += kVectors * kPair) {
     add_columns<kVectors>(rows, count, column, out);
@@ -103,7 +102,9 @@ void divide_by_length(float* row, int64_t width, double epsilon) {
     squares += values * values;
   });
   float square = 0;
-  for (int64_t lane = 0; lane < nn::kLanes; ++lane) square += squares[lane];
+  std::array<float, nn::kLanes> parts;
+  nn::store(parts.data(), squares);
+  for (const float part : parts) square += part;
   const auto factor = static_cast<float>(1 / std::sqrt(square / static_cast<double>(width) + epsilon));
   nn::by_vectors(width, [&](int64_t i, auto lanes) { nn::store(row + i, factor * nn::load(row + i, lanes), lanes); });
 }

@@ -130,7 +130,7 @@ BlockLogits PublishedDecoder::forward(const at::Tensor& z_NL, at::ScalarType typ
     x = steps_.norm(x.reshape({-1, width}), level);
   }
   const at::Tensor logits = head_(x.scalar_type() == at::kDouble ? x : x.to(type));
-  return {.bytes = {{.logits_RV = logits, .first = 0, .stride = 1, .bits = bits_}}, .known_MK = {}};
+  return {.bytes = {{.logits_RV = logits, .first = 0, .stride = 1, .bits = bits_}}, .known_MK = {}, .trust_M = {}};
 }
 
 double PublishedDecoder::multiplications() const {

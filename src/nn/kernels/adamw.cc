@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
 #include "nn/kernels/cpu_common.h"
@@ -16,8 +15,8 @@ namespace {
 // Values per piece of work: large enough to hide the cost of handing it out, small enough to balance threads.
 constexpr int64_t kBlockValues = 1 << 14;
 
-using F32x8 = float __attribute__((vector_size(32)));
-using F64x8 = double __attribute__((vector_size(64)));
+using F32x8 = Vector<float, 8>;
+using F64x8 = Vector<double, 8>;
 
 // Piece of one tensor.
 struct Block {
@@ -163,17 +162,16 @@ double global_norm(const std::vector<at::Tensor>& gradients) {
       F64x8 sums[2] = {};
       int64_t i = 0;
       for (; i + kLanes <= count; i += kLanes) {
-        F32x8 halves[2];
-        std::memcpy(halves, values + i, sizeof halves);
         for (int half = 0; half < 2; ++half) {
-          const F64x8 wide = __builtin_convertvector(halves[half], F64x8);
+          const auto wide = convert<F64x8>(load_as<F32x8>(values + i + half * 8));
           sums[half] += wide * wide;
         }
       }
       double total = 0;
       for (; i < count; ++i) total += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-      const F64x8 both = sums[0] + sums[1];
-      for (int lane = 0; lane < 8; ++lane) total += both[lane];
+      double lanes[8];
+      store_all(lanes, sums[0] + sums[1]);
+      for (const double lane : lanes) total += lane;
       partial[b] = total;
     }
   });

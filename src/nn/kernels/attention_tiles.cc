@@ -132,8 +132,8 @@ void turn_tile(const float* tile, int64_t width, float* staged) {
 
 // Which keys the 32 queries from `query` on see, counted from key `origin`; queries from `last` on see none.
 struct TileView {
-  I32x16 begin[2] = {};
-  I32x16 end[2] = {};
+  int32_t begin[kTile] = {};
+  int32_t end[kTile] = {};
   int64_t all_begin = 0;  // keys in [all_begin, all_end) are seen by all 32
   int64_t all_end = 0;
   int64_t any_begin = 0;  // keys outside [any_begin, any_end) by none
@@ -142,8 +142,8 @@ struct TileView {
   TileView(const AttentionProblem& p, int64_t query, int64_t last, int64_t origin) {
     const int64_t rows = std::min(kTile, last - query);
     for (int64_t r = 0; r < rows; ++r) {
-      begin[r / 16][r % 16] = static_cast<int32_t>(p.begin[query + r] - origin);
-      end[r / 16][r % 16] = static_cast<int32_t>(p.end[query + r] - origin);
+      begin[r] = static_cast<int32_t>(p.begin[query + r] - origin);
+      end[r] = static_cast<int32_t>(p.end[query + r] - origin);
     }
     any_begin = p.begin[query] - origin;
     any_end = p.end[query + rows - 1] - origin;
@@ -159,8 +159,9 @@ struct TileView {
         const I32x16 index = splat_int(static_cast<int32_t>(key + j));
         for (int v = 0; v < 2; ++v) {
           float* p = scores + j * kTile + v * kLanes;
-          const I32x16 seen = (index >= begin[v]) & (index < end[v]);
-          store(p, seen ? load(p) : splat(kMasked));
+          const I32x16 first = load_as<I32x16>(begin + v * kLanes), behind = load_as<I32x16>(end + v * kLanes);
+          const I32x16 seen = (index >= first) & (index < behind);
+          store(p, select(seen, load(p), splat(kMasked)));
         }
       }
     }
@@ -256,12 +257,12 @@ void forward_task(const Frame<T>& frame, const AttentionOutput& result, const Fo
       }
 
       for (int v = 0; v < 2; ++v) {
-        const F32x16 factor = sum[v] == 0.0f ? F32x16{} : 1.0f / sum[v];
+        const F32x16 factor = select(sum[v] == 0.0f, F32x16{}, 1.0f / sum[v]);
         for (int64_t c = 0; c < width; ++c) {
           float* at = output + c * kTile + v * kLanes;
           store(at, load(at) * factor);
         }
-        const F32x16 log_sum = sum[v] == 0.0f ? splat(kSeesNothing) : top[v] * frame.scale + log2(sum[v]);
+        const F32x16 log_sum = select(sum[v] == 0.0f, splat(kSeesNothing), top[v] * frame.scale + log2(sum[v]));
         const int64_t lanes = std::min(kLanes, rows - v * kLanes);
         if (lanes > 0) store_part(result.log_sum + head * p.queries + query + v * kLanes, log_sum, lanes);
       }

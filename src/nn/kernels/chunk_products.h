@@ -55,12 +55,16 @@ struct FloatProducts {
   static void multiply(const Left& a, const Right& b, int64_t rows, int64_t columns, int64_t depth, float* c,
                        int64_t stride) {
     int64_t n = 0;
-    for (; n + 2 * kLanes <= columns; n += 2 * kLanes) block<2, add>(a, b, n, rows, depth, c, stride);
+    for (; n + kVectors * kLanes <= columns; n += kVectors * kLanes) {
+      block<kVectors, add>(a, b, n, rows, depth, c, stride);
+    }
     if (n < columns) block<1, add>(a, b, n, rows, depth, c, stride);
   }
 
  private:
-  static constexpr int64_t kRows = 8;
+  // So many that the sums stay in registers.
+  static constexpr int64_t kRows = kFillsRegister ? 8 : 4;
+  static constexpr int kVectors = kFillsRegister ? 2 : 1;
 
   template <int V, bool add>
   static void block(const Left& a, const Right& b, int64_t n, int64_t rows, int64_t depth, float* c, int64_t stride) {
@@ -76,7 +80,7 @@ struct FloatProducts {
       for (int64_t k = 0; k < depth; ++k) {
         F32x16 right[V];
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) right[v] = load(b.data + k * b.stride + n + v * kLanes);
+        for (int v = 0; v < V; ++v) hold(right[v] = load(b.data + k * b.stride + n + v * kLanes));
 #pragma GCC unroll 8
         for (int i = 0; i < kRows; ++i) {
           const float left = from[i * a.row + k * a.depth];
@@ -175,10 +179,9 @@ struct BFloat16Products {
   }
   // 16 values of two rows.
   static void put_pair(const float* from, int64_t stride, uint16_t* to) {
-    const auto even = __builtin_convertvector(round_to_bfloat16(load(from)), U32x16);
-    const auto odd = __builtin_convertvector(round_to_bfloat16(load(from + stride)), U32x16);
-    const U32x16 both = even | odd << 16;
-    std::memcpy(to, &both, sizeof(both));
+    const auto even = convert<U32x16>(round_to_bfloat16(load(from)));
+    const auto odd = convert<U32x16>(round_to_bfloat16(load(from + stride)));
+    store_all(to, even | odd << 16);
   }
 };
 

@@ -20,18 +20,14 @@ float log_sum_exp(const T* row, int64_t count) {
   F32x16 top_lanes = splat(-INFINITY);
   by_vectors(count, [&](int64_t i, auto lanes) {
     F32x16 v = load(row + i, lanes);
-    if constexpr (!std::is_same_v<decltype(lanes), AllLanes>) {
-      for (int64_t lane = lanes; lane < kLanes; ++lane) v[lane] = -INFINITY;
-    }
-    top_lanes = v > top_lanes ? v : top_lanes;
+    if constexpr (!kIsAll<decltype(lanes)>) v = with_rest(v, lanes, -INFINITY);
+    top_lanes = maximum(v, top_lanes);
   });
   const float top = maximum_of_lanes(top_lanes);
   F32x16 total{};
   by_vectors(count, [&](int64_t i, auto lanes) {
     F32x16 e = exp(load(row + i, lanes) - top);
-    if constexpr (!std::is_same_v<decltype(lanes), AllLanes>) {
-      for (int64_t lane = lanes; lane < kLanes; ++lane) e[lane] = 0;
-    }
+    if constexpr (!kIsAll<decltype(lanes)>) e = with_rest(e, lanes, 0);
     total += e;
   });
   return top + std::log(sum_of_lanes(total));
@@ -74,7 +70,7 @@ void cross_entropy_backward_rows(const at::Tensor& logits_NV, const at::Tensor& 
         continue;
       }
       const float log_sum = log_sums[n];
-      const float chosen = exp(splat(static_cast<float>(row[targets[n]]) - log_sum))[0];
+      const float chosen = first_lane(exp(splat(static_cast<float>(row[targets[n]]) - log_sum)));
       by_vectors(num_symbols,
                  [&](int64_t i, auto lanes) { store(out + i, exp(load(row + i, lanes) - log_sum) * scale, lanes); });
       out[targets[n]] = T((chosen - 1.0F) * scale);

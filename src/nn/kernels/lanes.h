@@ -3,63 +3,55 @@
 #include <c10/util/BFloat16.h>
 
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include "nn/kernels/vector_math.h"
 
-// Rows of any length and either type in steps of sixteen values.
+// Rows of any length and either type in steps of sixteen values, or of one register.
 namespace verbatim::nn {
 
-using AllLanes = std::integral_constant<int64_t, kLanes>;
+// A number of lanes that is known: all of them.
+template <int64_t lanes>
+using LaneCount = std::integral_constant<int64_t, lanes>;
+using AllLanes = LaneCount<kLanes>;
 
-// Loads and stores of `lanes` values: AllLanes{} for a full vector (unaligned is fine), a number below 16 at the end of
+template <class Count>
+inline constexpr bool kIsAll = !std::is_integral_v<Count>;
+
+VERBATIM_INLINE const BFloat16Bits* bits_of(const c10::BFloat16* p) { return reinterpret_cast<const BFloat16Bits*>(p); }
+VERBATIM_INLINE BFloat16Bits* bits_of(c10::BFloat16* p) { return reinterpret_cast<BFloat16Bits*>(p); }
+
+// Loads and stores of `lanes` values: AllLanes{} for a full vector (unaligned is fine), a smaller number at the end of
 // a row; lanes beyond it are 0 when loaded and left alone when stored.
-template <class Lanes>
-inline F32x16 load(const float* from, Lanes lanes) {
-  F32x16 result{};
-  std::memcpy(&result, from, sizeof(float) * lanes);
-  return result;
+template <FloatVector V = F32x16, class Count>
+VERBATIM_INLINE V load(const float* from, Count lanes) {
+  if constexpr (kIsAll<Count>) return load<V>(from);
+  return load_part<V>(from, lanes);
+}
+template <FloatVector V = F32x16, class Count>
+VERBATIM_INLINE V load(const c10::BFloat16* from, Count lanes) {
+  if constexpr (kIsAll<Count>) return load<V>(bits_of(from));
+  return load_part<V>(bits_of(from), lanes);
 }
 
-template <class Lanes>
-inline F32x16 load(const c10::BFloat16* from, Lanes lanes) {
-  U16x16 halves{};
-  std::memcpy(&halves, from, sizeof(uint16_t) * lanes);
-  return std::bit_cast<F32x16>(__builtin_convertvector(halves, U32x16) << 16);
+template <FloatVector V, class Count>
+VERBATIM_INLINE void store(float* to, const V& values, Count lanes) {
+  if constexpr (kIsAll<Count>) return store(to, values);
+  store_part(to, values, lanes);
+}
+template <FloatVector V, class Count>
+VERBATIM_INLINE void store(c10::BFloat16* to, const V& values, Count lanes) {
+  if constexpr (kIsAll<Count>) return store(bits_of(to), values);
+  store_part(bits_of(to), values, lanes);
 }
 
-template <class Lanes>
-inline void store(float* to, F32x16 values, Lanes lanes) {
-  std::memcpy(to, &values, sizeof(float) * lanes);
-}
-
-template <class Lanes>
-inline void store(c10::BFloat16* to, F32x16 values, Lanes lanes) {
-  const U16x16 halves = round_to_bfloat16(values);
-  std::memcpy(to, &halves, sizeof(uint16_t) * lanes);
-}
-
-// Calls f(i, lanes) for i = 0, 16, 32, ...: with AllLanes as long as 16 values remain, then with what is left.
-template <class F>
-inline void by_vectors(int64_t count, F&& f) {
+// Calls f(i, lanes) for i = 0, 16, 32, ... (the lanes of V): with all lanes as long as so many values remain, then with
+// the number of what is left.
+template <FloatVector V = F32x16, class F>
+VERBATIM_INLINE void by_vectors(int64_t count, F&& f) {
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) f(i, AllLanes{});
+  for (; i + kLanesOf<V> <= count; i += kLanesOf<V>) f(i, LaneCount<kLanesOf<V>>{});
   if (i < count) f(i, count - i);
-}
-
-inline float maximum_of_lanes(F32x16 v) {
-  float part[kLanes];
-  store(part, v);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) part[i] = part[i] < part[i + half] ? part[i + half] : part[i];
-  }
-  return part[0];
-}
-
-inline F32x16 square_root(F32x16 x) {
-  for (int64_t lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
-  return x;
 }
 
 }  // namespace verbatim::nn

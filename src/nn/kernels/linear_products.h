@@ -2,9 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
-// The three matrix products of a linear layer on the CPU: OpenBLAS in float32; in bfloat16 our own products where
-// the machine has instructions for them, else oneDNN. For `linear` and for kernels that fuse one. No autograd;
-// contiguous arguments; weight float32, or the type of x.
+// The three matrix products of a linear layer on the CPU: our own in bfloat16 where the machine has instructions for
+// them, else OpenBLAS's in float32. For `linear` and for kernels that fuse one. No autograd; contiguous arguments;
+// weight float32, or the type of x.
 namespace verbatim::nn {
 
 // x W^T (+ bias): [N, D], [E, D] -> [N, E] in the type of x.

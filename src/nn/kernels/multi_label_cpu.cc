@@ -44,17 +44,13 @@ float softplus_row(T* row, int64_t count, float scale) {
   int64_t factors = 0;
   by_vectors(count, [&](int64_t i, auto lanes) {
     const F32x16 z = load(row + i, lanes);
-    const F32x16 magnitude = z < 0 ? -z : z;
-    F32x16 e = exp(-magnitude);
-    F32x16 positive_part = z < 0 ? F32x16{} : z;
+    F32x16 e = exp(minimum(-z, z));
     if constexpr (kGradient) {
       const F32x16 inverse = 1.0F / (1.0F + e);
-      store(row + i, (z < 0 ? e * inverse : inverse) * scale, lanes);
+      store(row + i, select(z < 0, e * inverse, inverse) * scale, lanes);
     }
-    if constexpr (!std::is_same_v<decltype(lanes), AllLanes>) {
-      for (int64_t lane = lanes; lane < kLanes; ++lane) e[lane] = 0;
-    }
-    total += positive_part;
+    if constexpr (!kIsAll<decltype(lanes)>) e = with_rest(e, lanes, 0);
+    total += at_least(z, 0);
     product *= 1.0F + e;
     if (++factors == kFactors) {
       total += log2(product) * std::numbers::ln2_v<float>;

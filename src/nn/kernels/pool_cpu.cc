@@ -39,16 +39,18 @@ void max_rows(const T* x, const std::vector<int64_t>& offsets, int64_t width, in
       const int64_t end = offsets[k + 1];
       by_vectors(width, [&](int64_t i, auto lanes) {
         F32x16 best = begin < end ? load(x + begin * width + i, lanes) : F32x16{};
-        I32x16 row = I32x16{} + static_cast<int32_t>(begin < end ? begin : -1);
+        I32x16 row = splat_int(static_cast<int32_t>(begin < end ? begin : -1));
         for (int64_t n = begin + 1; n < end; ++n) {
           const F32x16 v = load(x + n * width + i, lanes);
           // Not "v > best": a NaN must win, and the first NaN must stay.
           const auto is_better = (~(v <= best)) & (best == best);
-          best = is_better ? v : best;
-          row = is_better ? I32x16{} + static_cast<int32_t>(n) : row;
+          best = select(is_better, v, best);
+          row = select(is_better, splat_int(static_cast<int32_t>(n)), row);
         }
         store(out + k * width + i, best, lanes);
-        std::memcpy(chosen + k * width + i, &row, sizeof(int32_t) * lanes);
+        int32_t rows[kLanes];
+        store_all(rows, row);
+        std::copy_n(rows, static_cast<int64_t>(lanes), chosen + k * width + i);
       });
     }
   });

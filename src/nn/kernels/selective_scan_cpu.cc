@@ -10,9 +10,10 @@
 #include "nn/kernels/state_space_checks.h"
 #include "nn/kernels/task_loop.h"
 
-// Fast form of selective_scan: sixteen channels at a time, row after row, the states of these channels in registers, a
-// few states after the other. Only the states at the start of every stretch of kStretch rows are kept; the backward
-// pass runs through a stretch forward again, keeping states and decays in the nearest cache, and then backward.
+// Fast form of selective_scan: as many channels at a time as a register holds, row after row, the states of these
+// channels in registers, a few states after the other. Only the states at the start of every stretch of kStretch rows
+// are kept; the backward pass runs through a stretch forward again, keeping states and decays in the nearest cache, and
+// then backward.
 namespace verbatim::nn {
 
 namespace {
@@ -21,19 +22,22 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t kStretch = 32;
-// States at a time. In the backward pass what a stretch of them needs just fits into 48 KiB.
+// States at a time. In the backward pass what a stretch of them needs just fits into 48 KiB, half as much where
+// registers hold eight numbers.
 constexpr int64_t kStates = 4;
+using V = NativeF32;
+constexpr int64_t kWidth = kNativeLanes;  // channels at a time
 constexpr int64_t kWidestBlock = 512;
 constexpr int64_t kNarrowestBlock = 64;
 
-// What is staged of sixteen channels of one row, side by side: one stream of memory for all of it.
+// What is staged of the channels of one vector and one row, side by side: one stream of memory for all of it.
 // kInput: delta x; kOut: y or its gradient; kSlope: of softplus.
 enum Staged { kDelta, kInput, kOut, kGradInput, kGradLog, kX, kSlope };
-constexpr int64_t kForwardRow = (kOut + 1) * kLanes;
-constexpr int64_t kBackwardRow = (kSlope + 1) * kLanes;
+constexpr int64_t kForwardRow = (kOut + 1) * kWidth;
+constexpr int64_t kBackwardRow = (kSlope + 1) * kWidth;
 
-// Sixteen channels of one stretch: T <= kStretch rows, V = 16 lanes. S states, a multiple of kStates.
-struct Lanes {
+// The channels of one vector in one stretch: T <= kStretch rows, V lanes. S states, a multiple of kStates.
+struct Channels {
   int64_t rows;
   int64_t states;
   float* staged;  // [T, kForwardRow or kBackwardRow]
@@ -44,29 +48,29 @@ struct Lanes {
 // The states n to n + count - 1 of all rows: `state` [count, V] goes from before the first row to behind the last one,
 // y gets its share added. `rate` [count, V] is -exp(log_decay) log2(e): the decay is 2^(delta rate).
 template <int count>
-void scan_states(const Lanes& in, int64_t n, const float* rate, float* state) {
-  F32x16 s[count], r[count];
+void scan_states(const Channels& in, int64_t n, const float* rate, float* state) {
+  V s[count], r[count];
 #pragma GCC unroll 8
-  for (int k = 0; k < count; ++k) s[k] = load(state + k * kLanes), r[k] = load(rate + k * kLanes);
+  for (int k = 0; k < count; ++k) s[k] = load<V>(state + k * kWidth), r[k] = load<V>(rate + k * kWidth);
   for (int64_t t = 0; t < in.rows; ++t) {
     const float* b = in.b_TS + t * in.states + n;
     const float* c = in.c_TS + t * in.states + n;
     float* row = in.staged + t * kForwardRow;
-    const F32x16 delta = load(row + kDelta * kLanes);
-    const F32x16 input = load(row + kInput * kLanes);
-    F32x16 even = load(row + kOut * kLanes), odd{};
+    const V delta = load<V>(row + kDelta * kWidth);
+    const V input = load<V>(row + kInput * kWidth);
+    V even = load<V>(row + kOut * kWidth), odd{};
 #pragma GCC unroll 8
     for (int k = 0; k < count; ++k) {
       s[k] = decay_of(delta, r[k]) * s[k] + input * b[k];
       (k % 2 == 0 ? even : odd) += s[k] * c[k];
     }
-    store(row + kOut * kLanes, even + odd);
+    store(row + kOut * kWidth, even + odd);
   }
 #pragma GCC unroll 8
-  for (int k = 0; k < count; ++k) store(state + k * kLanes, s[k]);
+  for (int k = 0; k < count; ++k) store(state + k * kWidth, s[k]);
 }
 
-struct LanesGradient {
+struct ChannelsGradient {
   float* carry;   // [kStates, V] gradient of the state that comes from the row behind the stretch; leaves as that for
                   // the row in front
   float* drate;   // [kStates, V] grows: gradient of the logarithm of the decay times delta
@@ -75,63 +79,64 @@ struct LanesGradient {
 };
 
 // kStates states from n on; adds to the staged gradients of delta x and of the logarithms of the decays (times their
-// rates). `state` [kStates, V] is the one before the stretch; `scratch` [T, kStates, 2, V] takes the states in front of
-// each row and the decays.
-void scan_states_backward(const Lanes& in, int64_t n, const float* rate, const float* state, const LanesGradient& out,
-                          float* scratch) {
-  constexpr int64_t kRow = kStates * kLanes;
-  F32x16 r[kStates], s[kStates], carry[kStates], drate[kStates];
+// rates). `state` [kStates, V] is the one before the stretch; `scratch` [T, kStates, 2, V] takes what remains of
+// the state in front of each row, and the decays.
+void scan_states_backward(const Channels& in, int64_t n, const float* rate, const float* state,
+                          const ChannelsGradient& out, float* scratch) {
+  constexpr int64_t kRow = kStates * kWidth;
+  V r[kStates], s[kStates], carry[kStates], drate[kStates];
 #pragma GCC unroll 8
   for (int64_t k = 0; k < kStates; ++k) {
-    r[k] = load(rate + k * kLanes);
-    s[k] = load(state + k * kLanes);
-    carry[k] = load(out.carry + k * kLanes);
-    drate[k] = load(out.drate + k * kLanes);
+    r[k] = load<V>(rate + k * kWidth);
+    s[k] = load<V>(state + k * kWidth);
+    carry[k] = load<V>(out.carry + k * kWidth);
+    drate[k] = load<V>(out.drate + k * kWidth);
   }
   for (int64_t t = 0; t < in.rows; ++t) {
     const float* b = in.b_TS + t * in.states + n;
     float* row = in.staged + t * kBackwardRow;
-    const F32x16 delta = load(row + kDelta * kLanes);
-    const F32x16 input = load(row + kInput * kLanes);
-    const F32x16 dy = load(row + kOut * kLanes);
+    const V delta = load<V>(row + kDelta * kWidth);
+    const V input = load<V>(row + kInput * kWidth);
+    const V dy = load<V>(row + kOut * kWidth);
     float* kept = scratch + t * 2 * kRow;
     float* dc = out.dc_TKV + t * kRow;
 #pragma GCC unroll 8
     for (int64_t k = 0; k < kStates; ++k) {
-      const F32x16 decay = decay_of(delta, r[k]);
-      store(kept + 2 * k * kLanes, s[k]);
-      store(kept + (2 * k + 1) * kLanes, decay);
-      s[k] = decay * s[k] + input * b[k];
-      store(dc + k * kLanes, load(dc + k * kLanes) + dy * s[k]);
+      const V decay = decay_of(delta, r[k]);
+      const V remains = decay * s[k];
+      store(kept + 2 * k * kWidth, remains);
+      store(kept + (2 * k + 1) * kWidth, decay);
+      s[k] = remains + input * b[k];
+      store(dc + k * kWidth, load<V>(dc + k * kWidth) + dy * s[k]);
     }
   }
   for (int64_t t = in.rows - 1; t >= 0; --t) {
     const float* b = in.b_TS + t * in.states + n;
     const float* c = in.c_TS + t * in.states + n;
     float* row = in.staged + t * kBackwardRow;
-    const F32x16 delta = load(row + kDelta * kLanes);
-    const F32x16 input = load(row + kInput * kLanes);
-    const F32x16 dy = load(row + kOut * kLanes);
-    F32x16 dinput = load(row + kGradInput * kLanes), dlog = load(row + kGradLog * kLanes);
+    const V delta = load<V>(row + kDelta * kWidth);
+    const V input = load<V>(row + kInput * kWidth);
+    const V dy = load<V>(row + kOut * kWidth);
+    V dinput = load<V>(row + kGradInput * kWidth), dlog = load<V>(row + kGradLog * kWidth);
     const float* kept = scratch + t * 2 * kRow;
     float* db = out.db_TKV + t * kRow;
 #pragma GCC unroll 8
     for (int64_t k = 0; k < kStates; ++k) {
-      const F32x16 dstate = carry[k] + dy * c[k];
-      store(db + k * kLanes, load(db + k * kLanes) + dstate * input);
+      const V dstate = carry[k] + dy * c[k];
+      store(db + k * kWidth, load<V>(db + k * kWidth) + dstate * input);
       dinput += dstate * b[k];
-      carry[k] = dstate * load(kept + (2 * k + 1) * kLanes);
-      const F32x16 dexponent = carry[k] * load(kept + 2 * k * kLanes);
+      const V dexponent = dstate * load<V>(kept + 2 * k * kWidth);
+      carry[k] = dstate * load<V>(kept + (2 * k + 1) * kWidth);
       dlog += dexponent * r[k];
       drate[k] += dexponent * delta;
     }
-    store(row + kGradInput * kLanes, dinput);
-    store(row + kGradLog * kLanes, dlog);
+    store(row + kGradInput * kWidth, dinput);
+    store(row + kGradLog * kWidth, dlog);
   }
 #pragma GCC unroll 8
   for (int64_t k = 0; k < kStates; ++k) {
-    store(out.carry + k * kLanes, carry[k]);
-    store(out.drate + k * kLanes, drate[k]);
+    store(out.carry + k * kWidth, carry[k]);
+    store(out.drate + k * kWidth, drate[k]);
   }
 }
 
@@ -158,7 +163,7 @@ struct Frame {
       : sequences(sequences),
         tasks(sequences, log_decay_IS.size(0), kWidestBlock, kNarrowestBlock),
         channels(log_decay_IS.size(0)),
-        vectors((channels + kLanes - 1) / kLanes),
+        vectors((channels + kWidth - 1) / kWidth),
         states((log_decay_IS.size(1) + kStates - 1) / kStates * kStates),
         first_kept{0},
         b(pad_states(b_NS.to(at::kFloat))),
@@ -176,22 +181,22 @@ struct Frame {
   }
   // [I, S] as [vectors, S, V].
   [[nodiscard]] at::Tensor in_lanes(const at::Tensor& x_IS) const {
-    const at::Tensor padded = at::constant_pad_nd(x_IS, {0, 0, 0, vectors * kLanes - channels});
-    return padded.view({vectors, kLanes, -1}).transpose(1, 2).contiguous();
+    const at::Tensor padded = at::constant_pad_nd(x_IS, {0, 0, 0, vectors * kWidth - channels});
+    return padded.view({vectors, kWidth, -1}).transpose(1, 2).contiguous();
   }
   // Its inverse.
   [[nodiscard]] at::Tensor from_lanes(const at::Tensor& x) const {
-    return x.transpose(1, 2).reshape({vectors * kLanes, -1}).narrow(0, 0, channels);
+    return x.transpose(1, 2).reshape({vectors * kWidth, -1}).narrow(0, 0, channels);
   }
 
   // Where the state in front of a stretch is kept, from vector `vector` on.
   [[nodiscard]] int64_t kept_offset(const Stretch& stretch, int64_t vector) const {
     const int64_t s = stretch.sequence;
     const int64_t index = first_kept[s] + (stretch.first - sequences.offsets[s]) / kStretch - 1;
-    return (index * vectors + vector) * states * kLanes;
+    return (index * vectors + vector) * states * kWidth;
   }
   [[nodiscard]] at::Tensor kept_states() const {
-    return at::empty({first_kept.back(), vectors, states, kLanes}, rate.options());
+    return at::empty({first_kept.back(), vectors, states, kWidth}, rate.options());
   }
   [[nodiscard]] int threads() const {
     return sequences.rows() * channels * states < kValuesPerThread ? 1 : at::get_num_threads();
@@ -210,8 +215,8 @@ struct Task {
         block(frame.tasks.block(index)),
         column(frame.tasks.begin(block)),
         width(frame.tasks.end(block) - column),
-        first_vector(column / kLanes),
-        vectors((width + kLanes - 1) / kLanes) {
+        first_vector(column / kWidth),
+        vectors((width + kWidth - 1) / kWidth) {
     for (int64_t s = frame.tasks.first_sequence[group]; s < frame.tasks.first_sequence[group + 1]; ++s) {
       const int64_t stop = frame.sequences.offsets[s + 1];
       for (int64_t first = frame.sequences.offsets[s]; first < stop; first += kStretch) {
@@ -234,7 +239,7 @@ struct Task {
 
 // Floats from the staged rows of one vector of channels to those of the next; not a power of two, which would put the
 // same row of all of them into the same few lines of the cache.
-constexpr int64_t staged_vector(int64_t row) { return kStretch * row + kLanes; }
+constexpr int64_t staged_vector(int64_t row) { return kStretch * row + kWidth; }
 
 // kept: null where no gradient is asked for.
 template <class X, class D>
@@ -242,20 +247,20 @@ void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D
                   const Rows<X>& y) {
   const Task task(frame, index);
   constexpr int64_t kVector = staged_vector(kForwardRow);
-  const int64_t state_size = frame.states * kLanes;
+  const int64_t state_size = frame.states * kWidth;
   thread_local ScratchBuffer state_memory, staged_memory;
   float* states = state_memory.get<float>(task.vectors * state_size);
   float* staged = staged_memory.get<float>(task.vectors * kVector);
   const float* skip = frame.skip.data_ptr<float>() + task.column;
 
   const auto stage = [&](const Stretch& stretch, int64_t t) {
-    by_vectors(task.width, [&](int64_t i, auto lanes) {
-      const F32x16 value = load(x.row(stretch.first + t) + task.column + i, lanes);
-      const F32x16 delta = softplus(load(step.row(stretch.first + t) + task.column + i, lanes)).value;
-      float* row = staged + i / kLanes * kVector + t * kForwardRow;
-      store(row + kDelta * kLanes, delta);
-      store(row + kInput * kLanes, delta * value);
-      store(row + kOut * kLanes, load(skip + i) * value);
+    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
+      const V value = load<V>(x.row(stretch.first + t) + task.column + i, lanes);
+      const V delta = softplus(load<V>(step.row(stretch.first + t) + task.column + i, lanes)).value;
+      float* row = staged + i / kWidth * kVector + t * kForwardRow;
+      store(row + kDelta * kWidth, delta);
+      store(row + kInput * kWidth, delta * value);
+      store(row + kOut * kWidth, load<V>(skip + i) * value);
     });
   };
   const auto compute = [&](const Stretch& stretch, int64_t v) {
@@ -266,19 +271,19 @@ void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D
     } else if (kept != nullptr) {
       std::copy_n(state, state_size, kept + frame.kept_offset(stretch, task.first_vector + v));
     }
-    const Lanes in{stretch.rows, frame.states, staged + v * kVector,
-                   frame.b.data_ptr<float>() + stretch.first * frame.states,
-                   frame.c.data_ptr<float>() + stretch.first * frame.states};
+    const Channels in{stretch.rows, frame.states, staged + v * kVector,
+                      frame.b.data_ptr<float>() + stretch.first * frame.states,
+                      frame.c.data_ptr<float>() + stretch.first * frame.states};
     int64_t n = 0;
     for (; n + 2 * kStates <= frame.states; n += 2 * kStates) {
-      scan_states<2 * kStates>(in, n, rate + n * kLanes, state + n * kLanes);
+      scan_states<2 * kStates>(in, n, rate + n * kWidth, state + n * kWidth);
     }
-    if (n < frame.states) scan_states<kStates>(in, n, rate + n * kLanes, state + n * kLanes);
+    if (n < frame.states) scan_states<kStates>(in, n, rate + n * kWidth, state + n * kWidth);
   };
   const auto write = [&](const Stretch& stretch, int64_t t) {
-    by_vectors(task.width, [&](int64_t i, auto lanes) {
-      const float* row = staged + i / kLanes * kVector + t * kForwardRow;
-      store(y.row(stretch.first + t) + task.column + i, load(row + kOut * kLanes), lanes);
+    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
+      const float* row = staged + i / kWidth * kVector + t * kForwardRow;
+      store(y.row(stretch.first + t) + task.column + i, load<V>(row + kOut * kWidth), lanes);
     });
   };
   task.run(task.vectors, stage, compute, write);
@@ -296,7 +301,7 @@ constexpr int64_t kRowsPerSum = kLanes / kStates;
 void sum_lanes(const float* sums, int64_t rows, float* to, int64_t n, int64_t states) {
   for (int64_t t = 0; t < rows; t += kRowsPerSum) {
     float values[kLanes];
-    store(values, sums_of_lanes(sums + t * kStates * kLanes));
+    store(values, sums_of_lanes<V>(sums + t * kStates * kWidth));
     for (int64_t u = t; u < std::min(rows, t + kRowsPerSum); ++u) {
       std::copy_n(values + (u - t) * kStates, kStates, to + u * states + n);
     }
@@ -309,9 +314,9 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
   Task task(frame, index);
   std::reverse(task.stretches.begin(), task.stretches.end());
   constexpr int64_t kVector = staged_vector(kBackwardRow);
-  constexpr int64_t kSums = kStretch * kStates * kLanes;
-  static constexpr float kZero[kStates * kLanes] = {};
-  const int64_t state_size = frame.states * kLanes;
+  constexpr int64_t kSums = kStretch * kStates * kWidth;
+  static constexpr float kZero[kStates * kWidth] = {};
+  const int64_t state_size = frame.states * kWidth;
   thread_local ScratchBuffer staged_memory, carry_memory, near_memory;
   float* staged = staged_memory.get<float>(task.vectors * kVector);
   float* carry = carry_memory.get<float>(task.vectors * state_size);
@@ -320,7 +325,7 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
   const float* rate = frame.rate.data_ptr<float>() + task.first_vector * state_size;
   const float* skip = frame.skip.data_ptr<float>() + task.column;
   float* drate = gradients.rate.data_ptr<float>() + (task.group * frame.vectors + task.first_vector) * state_size;
-  float* dskip = gradients.skip.data_ptr<float>() + task.group * frame.vectors * kLanes + task.column;
+  float* dskip = gradients.skip.data_ptr<float>() + task.group * frame.vectors * kWidth + task.column;
   const int64_t sums_begin = task.block * frame.sequences.rows() * frame.states;
   float* db = gradients.b.data_ptr<float>() + sums_begin;
   float* dc = gradients.c.data_ptr<float>() + sums_begin;
@@ -329,37 +334,37 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
 
   const auto stage = [&](const Stretch& stretch, int64_t t) {
     const int64_t n = stretch.first + t;
-    by_vectors(task.width, [&](int64_t i, auto lanes) {
-      const F32x16 value = load(x.row(n) + task.column + i, lanes);
-      const F32x16 out = load(dy.row(n) + task.column + i, lanes);
-      const SoftplusParts delta = softplus(load(step.row(n) + task.column + i, lanes));
-      float* row = staged + i / kLanes * kVector + t * kBackwardRow;
-      store(row + kDelta * kLanes, delta.value);
-      store(row + kInput * kLanes, delta.value * value);
-      store(row + kOut * kLanes, out);
-      store(row + kGradInput * kLanes, F32x16{});
-      store(row + kGradLog * kLanes, F32x16{});
-      store(row + kX * kLanes, value);
-      store(row + kSlope * kLanes, delta.slope);
-      store(dskip + i, load(dskip + i) + out * value);
+    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
+      const V value = load<V>(x.row(n) + task.column + i, lanes);
+      const V out = load<V>(dy.row(n) + task.column + i, lanes);
+      const auto delta = softplus(load<V>(step.row(n) + task.column + i, lanes));
+      float* row = staged + i / kWidth * kVector + t * kBackwardRow;
+      store(row + kDelta * kWidth, delta.value);
+      store(row + kInput * kWidth, delta.value * value);
+      store(row + kOut * kWidth, out);
+      store(row + kGradInput * kWidth, V{});
+      store(row + kGradLog * kWidth, V{});
+      store(row + kX * kWidth, value);
+      store(row + kSlope * kWidth, delta.slope);
+      store(dskip + i, load<V>(dskip + i) + out * value);
     });
   };
   const auto compute = [&](const Stretch& stretch, int64_t part) {
     const int64_t n = part / task.vectors * kStates, v = part % task.vectors;
     if (v == 0) std::fill_n(db_sums, 2 * kSums, 0.0F);
-    const int64_t at = v * state_size + n * kLanes;
+    const int64_t at = v * state_size + n * kWidth;
     const int64_t start = frame.sequences.offsets[stretch.sequence],
                   stop = frame.sequences.offsets[stretch.sequence + 1];
-    if (stretch.first + stretch.rows == stop) std::fill_n(carry + at, kStates * kLanes, 0.0F);
+    if (stretch.first + stretch.rows == stop) std::fill_n(carry + at, kStates * kWidth, 0.0F);
     const float* state =
-        stretch.first == start ? kZero : kept + frame.kept_offset(stretch, task.first_vector + v) + n * kLanes;
+        stretch.first == start ? kZero : kept + frame.kept_offset(stretch, task.first_vector + v) + n * kWidth;
     // Those of the next vector: a few lines here and there, which the memory does not foresee.
     if (state != kZero && v + 1 < task.vectors) {
-      for (int64_t k = 0; k < kStates; ++k) __builtin_prefetch(state + state_size + k * kLanes);
+      for (int64_t k = 0; k < kStates; ++k) __builtin_prefetch(state + state_size + k * kWidth);
     }
-    const Lanes in{stretch.rows, frame.states, staged + v * kVector,
-                   frame.b.data_ptr<float>() + stretch.first * frame.states,
-                   frame.c.data_ptr<float>() + stretch.first * frame.states};
+    const Channels in{stretch.rows, frame.states, staged + v * kVector,
+                      frame.b.data_ptr<float>() + stretch.first * frame.states,
+                      frame.c.data_ptr<float>() + stretch.first * frame.states};
     scan_states_backward(in, n, rate + at, state, {carry + at, drate + at, db_sums, dc_sums}, near);
     if (v + 1 < task.vectors) return;
     sum_lanes(db_sums, stretch.rows, db + stretch.first * frame.states, n, frame.states);
@@ -367,13 +372,13 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
   };
   const auto write = [&](const Stretch& stretch, int64_t t) {
     const int64_t n = stretch.first + t;
-    by_vectors(task.width, [&](int64_t i, auto lanes) {
-      const float* row = staged + i / kLanes * kVector + t * kBackwardRow;
-      const F32x16 dinput = load(row + kGradInput * kLanes);
-      const F32x16 direct = load(skip + i) * load(row + kOut * kLanes);
-      store(dx.row(n) + task.column + i, dinput * load(row + kDelta * kLanes) + direct, lanes);
-      const F32x16 ddelta = dinput * load(row + kX * kLanes) + load(row + kGradLog * kLanes) * kLn2;
-      store(dstep.row(n) + task.column + i, ddelta * load(row + kSlope * kLanes), lanes);
+    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
+      const float* row = staged + i / kWidth * kVector + t * kBackwardRow;
+      const V dinput = load<V>(row + kGradInput * kWidth);
+      const V direct = load<V>(skip + i) * load<V>(row + kOut * kWidth);
+      store(dx.row(n) + task.column + i, dinput * load<V>(row + kDelta * kWidth) + direct, lanes);
+      const V ddelta = dinput * load<V>(row + kX * kWidth) + load<V>(row + kGradLog * kWidth) * kLn2;
+      store(dstep.row(n) + task.column + i, ddelta * load<V>(row + kSlope * kWidth), lanes);
     });
   };
   task.run(frame.states / kStates * task.vectors, stage, compute, write);
@@ -418,8 +423,8 @@ struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
     const at::TensorOptions options = frame.rate.options();
     Gradients parts{at::empty(x_NI.sizes(), x_NI.options()),
                     at::empty(step_NI.sizes(), step_NI.options()),
-                    at::zeros({groups, frame.vectors, frame.states, kLanes}, options),
-                    at::zeros({groups, frame.vectors, 1, kLanes}, options),
+                    at::zeros({groups, frame.vectors, frame.states, kWidth}, options),
+                    at::zeros({groups, frame.vectors, 1, kWidth}, options),
                     at::empty({frame.tasks.blocks, rows, frame.states}, options),
                     at::empty({frame.tasks.blocks, rows, frame.states}, options)};
     with_type(x_NI.scalar_type(), [&](auto x_zero) {

@@ -28,8 +28,6 @@ using torch::autograd::variable_list;
 constexpr int64_t kChunk = 64;
 constexpr int64_t kMostHeads = 8;  // of a task
 
-using F64x16 = double __attribute__((vector_size(128)));
-
 int64_t rounded_up(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
 // At most kChunk rows of one sequence.
@@ -168,7 +166,7 @@ class ChunkMatrices {
       steps[t] = frame_.step.template data_ptr<float>()[(chunk.first + t) * frame_.shape.heads + head];
     }
     for (int64_t t = 0; t < kChunk; t += kLanes) {
-      const SoftplusParts parts = softplus(load(steps + t));
+      const auto parts = softplus(load(steps + t));
       store(delta + t, parts.value);
       store(slope + t, parts.slope);
     }
@@ -184,11 +182,10 @@ class ChunkMatrices {
       store(from_start + t, exp2(load(high_ + t) + load(low_ + t)));
       store(to_end + t, exp2((high - load(high_ + t)) + (low - load(low_ + t))));
     }
-    I32x16 lane;
-    for (int32_t i = 0; i < kLanes; ++i) lane[i] = i;
+    const I32x16 lane = lane_numbers();
     for_lower_vectors([&](int64_t t, int64_t s) {
       const F32x16 all = exp2((high_[t] - load(high_ + s)) + (low_[t] - load(low_ + s)));
-      const F32x16 lower = lane + static_cast<int32_t>(s) > static_cast<int32_t>(t) ? F32x16{} : all;
+      const F32x16 lower = select(lane > static_cast<int32_t>(t - s), F32x16{}, all);
       store(decay + t * kChunk + s, lower);
       store(weight + t * kChunk + s, s > t ? F32x16{} : lower * load(product + t * kChunk + s));
     });
@@ -462,14 +459,13 @@ class BackwardTask {
           const int64_t at = t * kChunk + s;
           const F32x16 dproduct = load(m_.dweight + at) * load(m_.decay + at);
           store(m_.dproduct + at, load(m_.dproduct + at) + dproduct);
-          const auto dlog = __builtin_convertvector(dproduct * load(m_.product + at), F64x16);
+          const auto dlog = convert<F64x16>(dproduct * load(m_.product + at));
           sum += dlog;
-          F64x16 column;
-          std::memcpy(&column, columns + s, sizeof(column));
-          column += dlog;
-          std::memcpy(columns + s, &column, sizeof(column));
+          store_all(columns + s, load_as<F64x16>(columns + s) + dlog);
         }
-        for (int64_t i = 0; i < kLanes; ++i) dsum[t] += sum[i];
+        double lanes[kLanes];
+        store_all(lanes, sum);
+        for (const double lane : lanes) dsum[t] += lane;
       }
     });
     for (int64_t s = 0; s < m_.padded; ++s) dsum[s] -= columns[s];

@@ -4,59 +4,57 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
+#include "nn/kernels/vectors.h"
 
-// Sixteen floats at a time: loads and stores of float32 and bfloat16, exponentials, a 16 x 16 transposition. Written
-// with the compiler's vector extensions, so that any machine runs it; AVX-512 gets its own instructions where they
-// help.
+// Sixteen floats at a time: loads and stores of float32 and bfloat16, sums over lanes, exponentials and logarithms, a
+// 16 x 16 transposition. Written once for all machines, in the types of vectors.h; instructions of a machine are named
+// where they help. What takes a vector as a template also takes one register's worth, NativeF32.
 namespace verbatim::nn {
 
-inline constexpr int64_t kLanes = 16;
-
-using F32x16 = float __attribute__((vector_size(64)));
-using I32x16 = int32_t __attribute__((vector_size(64)));
-using U32x16 = uint32_t __attribute__((vector_size(64)));
-using U16x16 = uint16_t __attribute__((vector_size(32)));
 using BFloat16Bits = uint16_t;  // the upper half of a float32
 
-inline F32x16 splat(float x) { return x - F32x16{}; }
-inline I32x16 splat_int(int32_t x) { return x - I32x16{}; }
+template <class V>
+concept FloatVector = std::is_same_v<V, F32x16> || std::is_same_v<V, Vector<float, 8>> || std::is_same_v<V, NativeF32>;
 
-inline F32x16 load(const float* p) {
-  F32x16 x;
-  std::memcpy(&x, p, sizeof(x));
-  return x;
+template <class V>
+inline constexpr int64_t kLanesOf = static_cast<int64_t>(sizeof(V) / sizeof(Element<V>));
+
+template <FloatVector V = F32x16>
+VERBATIM_INLINE V load(const float* p) {
+  return load_as<V>(p);
 }
-inline void store(float* p, F32x16 x) { std::memcpy(p, &x, sizeof(x)); }
+template <FloatVector V>
+VERBATIM_INLINE void store(float* p, const V& x) {
+  store_all(p, x);
+}
 
-inline F32x16 load(const BFloat16Bits* p) {
-  U16x16 bits;
-  std::memcpy(&bits, p, sizeof(bits));
-  return std::bit_cast<F32x16>(__builtin_convertvector(bits, U32x16) << 16);
+template <FloatVector V = F32x16>
+VERBATIM_INLINE V load(const BFloat16Bits* p) {
+  const auto bits = load_as<Vector<uint16_t, kLanesOf<V>>>(p);
+  return bits_as<V>(convert<Vector<uint32_t, kLanesOf<V>>>(bits) << 16);
 }
 
 // The upper halves, rounded to nearest even; NaN stays NaN.
-inline U16x16 round_to_bfloat16(F32x16 x) {
+template <FloatVector V>
+VERBATIM_INLINE auto round_to_bfloat16(const V& x) {
+  using U16 = Vector<uint16_t, kLanesOf<V>>;
 #if defined(__AVX512BF16__)
-  return std::bit_cast<U16x16>(_mm512_cvtneps_pbh((__m512)x));
+  return std::bit_cast<U16>(_mm512_cvtneps_pbh((__m512)x));
 #else
-  const auto bits = std::bit_cast<U32x16>(x);
-  const U32x16 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const U32x16 nan = (bits >> 16) | 0x40u;
-  const U32x16 chosen = x == x ? rounded : nan;
-  return __builtin_convertvector(chosen, U16x16);
+  const auto bits = bits_as<Vector<uint32_t, kLanesOf<V>>>(x);
+  const auto rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const auto nan = (bits >> 16) | 0x40u;
+  return convert<U16>(select(x == x, rounded, nan));
 #endif
 }
-inline void store(BFloat16Bits* p, F32x16 x) {
-  const U16x16 bits = round_to_bfloat16(x);
-  std::memcpy(p, &bits, sizeof(bits));
+template <FloatVector V>
+VERBATIM_INLINE void store(BFloat16Bits* p, const V& x) {
+  store_all(p, round_to_bfloat16(x));
 }
 
 // The first `count` lanes only (1 to 16); the others read as zero and are not written.
-template <class T>
-F32x16 load_part(const T* p, int64_t count) {
+template <FloatVector V = F32x16, class T>
+VERBATIM_INLINE V load_part(const T* p, int64_t count) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
   const auto mask = static_cast<__mmask16>(0xffffu >> (kLanes - count));
   if constexpr (sizeof(T) == 4) {
@@ -65,14 +63,14 @@ F32x16 load_part(const T* p, int64_t count) {
     return (F32x16)_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p)), 16));
   }
 #else
-  if (count >= kLanes) return load(p);
+  if (count >= kLanesOf<V>) return load<V>(p);
   alignas(64) T buffer[kLanes] = {};
-  std::memcpy(buffer, p, count * sizeof(T));
-  return load(buffer);
+  std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(T));
+  return load<V>(buffer);
 #endif
 }
-template <class T>
-void store_part(T* p, F32x16 x, int64_t count) {
+template <class T, FloatVector V>
+VERBATIM_INLINE void store_part(T* p, const V& x, int64_t count) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
   const auto mask = static_cast<__mmask16>(0xffffu >> (kLanes - count));
   if constexpr (sizeof(T) == 4) {
@@ -81,40 +79,96 @@ void store_part(T* p, F32x16 x, int64_t count) {
     _mm256_mask_storeu_epi16(p, mask, std::bit_cast<__m256i>(round_to_bfloat16(x)));
   }
 #else
-  if (count >= kLanes) return store(p, x);
+  if (count >= kLanesOf<V>) return store(p, x);
   alignas(64) T buffer[kLanes];
   store(buffer, x);
-  std::memcpy(p, buffer, count * sizeof(T));
+  std::memcpy(p, buffer, static_cast<size_t>(count) * sizeof(T));
 #endif
+}
+
+// The lanes from `count` on are set to `value`.
+VERBATIM_INLINE F32x16 with_rest(const F32x16& x, int64_t count, float value) {
+  return select(lane_numbers() < static_cast<int32_t>(count), x, splat(value));
 }
 
 // A NaN in `x` stays.
-inline F32x16 at_least(F32x16 x, float low) { return x < low ? splat(low) : x; }
-inline F32x16 at_most(F32x16 x, float high) { return x > high ? splat(high) : x; }
-inline F32x16 maximum(F32x16 a, F32x16 b) {
-#if defined(__AVX512F__)
-  return (F32x16)_mm512_max_ps((__m512)a, (__m512)b);
-#else
-  return a > b ? a : b;
-#endif
+template <FloatVector V>
+VERBATIM_INLINE V at_least(const V& x, float low) {
+  return maximum(splat<V>(low), x);
+}
+template <FloatVector V>
+VERBATIM_INLINE V at_most(const V& x, float high) {
+  return minimum(splat<V>(high), x);
 }
 
 // A fixed order: halves, quarters, and so on.
-inline float sum_of_lanes(F32x16 x) {
+VERBATIM_INLINE float sum_of_lanes(const F32x16& x) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)x);
 #else
   float part[kLanes];
-  store(part, x);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+  if constexpr (kNativeLanes == 8) {
+    store_all(part, x.low + x.high);
+  } else {
+    store(part, x);
+    for (int64_t i = 0; i < kLanes / 2; ++i) part[i] += part[i + kLanes / 2];
+  }
+  for (int64_t half = kLanes / 4; half > 0; half /= 2) {
     for (int64_t i = 0; i < half; ++i) part[i] += part[i + half];
   }
   return part[0];
 #endif
 }
 
-// The sums of the lanes of sixteen vectors, one lane for each, in a fixed order. `vectors`: 256 floats.
-inline F32x16 sums_of_lanes(const float* vectors) {
+VERBATIM_INLINE float maximum_of_lanes(const F32x16& x) {
+  float part[kLanes];
+  store(part, x);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t i = 0; i < half; ++i) part[i] = part[i] < part[i + half] ? part[i + half] : part[i];
+  }
+  return part[0];
+}
+
+template <class V>
+VERBATIM_INLINE Element<V> first_lane(const V& x) {
+  if constexpr (kIsPair<V>) {
+    return first_lane(x.low);
+  } else {
+    return x[0];
+  }
+}
+
+namespace detail {
+
+// The sums of the lanes of sixteen vectors of eight, or of four.
+#if defined(__AVX2__)
+using F32x8 = float __attribute__((vector_size(32)));
+VERBATIM_INLINE void sum_eights(F32x8* v, float* sums) {
+  // Halves of two vectors side by side, then quarters of four.
+  for (int i = 0; i < 8; ++i) {
+    v[i] = __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 8, 9, 10, 11) +
+           __builtin_shufflevector(v[i], v[i + 8], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  for (int i = 0; i < 4; ++i) {
+    v[i] = __builtin_shufflevector(v[i], v[i + 4], 0, 1, 8, 9, 4, 5, 12, 13) +
+           __builtin_shufflevector(v[i], v[i + 4], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 2; ++i) {
+    v[i] = __builtin_shufflevector(v[i], v[i + 2], 0, 8, 2, 10, 4, 12, 6, 14) +
+           __builtin_shufflevector(v[i], v[i + 2], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  store_all(sums, (F32x8)__builtin_shufflevector(v[0], v[1], 0, 8, 1, 9, 2, 10, 3, 11));
+  store_all(sums + 8, (F32x8)__builtin_shufflevector(v[0], v[1], 4, 12, 5, 13, 6, 14, 7, 15));
+}
+#endif
+
+}  // namespace detail
+
+// The sums of the lanes of sixteen vectors that lie one behind the other, one lane for each, in a fixed order: halves,
+// quarters, and so on.
+template <FloatVector V = F32x16>
+VERBATIM_INLINE F32x16 sums_of_lanes(const float* vectors) {
+#if defined(__AVX512F__)
   F32x16 v[16];
   for (int i = 0; i < 16; ++i) v[i] = load(vectors + i * kLanes);
   // Halves of two vectors side by side, then quarters of four, and so on.
@@ -132,26 +186,55 @@ inline F32x16 sums_of_lanes(const float* vectors) {
   }
   return __builtin_shufflevector(v[0], v[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
          __builtin_shufflevector(v[0], v[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-}
-
-enum class ExpAccuracy { kFull, kBFloat16 };  // relative error 1e-7, or 1e-4 where the result is rounded to bfloat16
-
-namespace detail {
-
-inline F32x16 nearest_integer(F32x16 x) {
-#if defined(__AVX512F__)
-  return (F32x16)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
 #else
-  // Adding 1.5 * 2^23 rounds; larger values are out of range for the callers.
-  const F32x16 bounded = at_most(at_least(x, -4e6f), 4e6f);
-  return (bounded + 12582912.0f) - 12582912.0f;
+  alignas(64) float sums[kLanes];
+#if defined(__AVX2__)
+  detail::F32x8 v[16];
+  for (int i = 0; i < 16; ++i) {
+    v[i] = load_as<detail::F32x8>(vectors + i * kLanesOf<V>);
+    if constexpr (kLanesOf<V> == kLanes) v[i] += load_as<detail::F32x8>(vectors + i * kLanes + 8);
+  }
+  detail::sum_eights(v, sums);
+#else
+  for (int64_t i = 0; i < kLanes; ++i) {
+    float part[kLanesOf<V>];
+    std::memcpy(part, vectors + i * kLanesOf<V>, sizeof(part));
+    for (int64_t half = kLanesOf<V> / 2; half > 0; half /= 2) {
+      for (int64_t k = 0; k < half; ++k) part[k] += part[k + half];
+    }
+    sums[i] = part[0];
+  }
+#endif
+  return load(sums);
 #endif
 }
 
+enum class ExpAccuracy { kFull, kBFloat16 };  // relative error 2e-7, or 1e-4 where the result is rounded to bfloat16
+
+namespace detail {
+
+// Of numbers up to 2^22, which adding 1.5 * 2^23 rounds.
+template <FloatVector V>
+VERBATIM_INLINE V nearest_integer(const V& x) {
+#if defined(__AVX512F__)
+  return (F32x16)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#else
+  return (x + 12582912.0f) - 12582912.0f;
+#endif
+}
+
+// Without the instruction that scales by any power of two, exponents stay between these: infinity above, 0 below.
+#if defined(__AVX512F__)
+inline constexpr bool kScalesAnyPower = true;
+#else
+inline constexpr bool kScalesAnyPower = false;
+#endif
+inline constexpr float kLeastPower = -126.0f, kMostPower = 129.0f;
+
 // 2^(whole + rest) for an integer `whole` and |rest| <= 1/2: minimax polynomials in the relative error.
-template <ExpAccuracy accuracy>
-inline F32x16 exp2_parts(F32x16 whole, F32x16 rest) {
-  F32x16 y;
+template <ExpAccuracy accuracy, FloatVector V>
+VERBATIM_INLINE V exp2_parts(const V& whole, const V& rest) {
+  V y;
   if constexpr (accuracy == ExpAccuracy::kBFloat16) {
     y = 0.0551716691f * rest + 0.242611122f;
     y = y * rest + 0.693260985f;
@@ -167,66 +250,82 @@ inline F32x16 exp2_parts(F32x16 whole, F32x16 rest) {
   return (F32x16)_mm512_scalef_ps((__m512)y, (__m512)whole);
 #else
   // In two factors, since 2^128 is not a float.
-  const I32x16 exponent = __builtin_convertvector(at_most(at_least(whole, -126.0f), 128.0f), I32x16);
-  const I32x16 half = exponent >> 1;
-  y = y * std::bit_cast<F32x16>((half + 127) << 23) * std::bit_cast<F32x16>((exponent - half + 127) << 23);
-  return whole < -126.0f ? splat(0) : y;
+  const auto exponent = convert<Vector<int32_t, kLanesOf<V>>>(whole);
+  const auto half = exponent >> 1;
+  return y * bits_as<V>((half + 127) << 23) * bits_as<V>((exponent - half + 127) << 23);
 #endif
 }
 
 }  // namespace detail
 
-// 2^x. Any finite x: too small gives 0, too large infinity.
-template <ExpAccuracy accuracy = ExpAccuracy::kFull>
-inline F32x16 exp2(F32x16 x) {
-  const F32x16 whole = detail::nearest_integer(x);
-  return detail::exp2_parts<accuracy>(whole, x - whole);
+// 2^x. Any x: too small gives 0, too large infinity.
+template <ExpAccuracy accuracy = ExpAccuracy::kFull, FloatVector V>
+VERBATIM_INLINE V exp2(const V& x) {
+  if constexpr (detail::kScalesAnyPower) {
+    const V whole = detail::nearest_integer(x);
+    return detail::exp2_parts<accuracy>(whole, V(x - whole));
+  } else {
+    const V bounded = at_most(at_least(x, detail::kLeastPower), detail::kMostPower);
+    const V whole = detail::nearest_integer(bounded);
+    return select(x < detail::kLeastPower, V{}, detail::exp2_parts<accuracy>(whole, V(bounded - whole)));
+  }
 }
 
 // e^x, relative error about 2e-7. Infinities are allowed.
-inline F32x16 exp(F32x16 x) {
+template <FloatVector V>
+VERBATIM_INLINE V exp(const V& x) {
   constexpr float kLog2E = 1.44269504f;
   // ln 2 in two parts, so that subtracting whole * ln 2 loses nothing.
   constexpr float kLn2High = 0.693359375f;
   constexpr float kLn2Low = -2.12194440e-4f;
-  const F32x16 bounded = at_most(at_least(x, -120.0f), 120.0f);
-  const F32x16 whole = detail::nearest_integer(bounded * kLog2E);
-  const F32x16 rest = (bounded - whole * kLn2High) - whole * kLn2Low;
-  return detail::exp2_parts<ExpAccuracy::kFull>(whole, rest * kLog2E);
+  constexpr float kLeast = detail::kScalesAnyPower ? -120.0f : detail::kLeastPower / kLog2E;
+  constexpr float kMost = detail::kScalesAnyPower ? 120.0f : detail::kMostPower / kLog2E;
+  const V bounded = at_most(at_least(x, kLeast), kMost);
+  const V whole = detail::nearest_integer(V(bounded * kLog2E));
+  const V rest = (bounded - whole * kLn2High) - whole * kLn2Low;
+  const V power = detail::exp2_parts<ExpAccuracy::kFull>(whole, V(rest * kLog2E));
+  if constexpr (detail::kScalesAnyPower) return power;
+  return select(x < kLeast, V{}, power);
 }
 
 // 1 / (1 + e^-x)
-inline F32x16 sigmoid(F32x16 x) { return 1.0f / (1.0f + exp(-x)); }
+template <FloatVector V>
+VERBATIM_INLINE V sigmoid(const V& x) {
+  return 1.0f / (1.0f + exp(V(-x)));
+}
 
+template <FloatVector V>
 struct SoftplusParts {
-  F32x16 value;  // log(1 + e^x), relative error about 5e-7
-  F32x16 slope;  // its derivative, 1 / (1 + e^-x)
+  V value;  // log(1 + e^x), relative error about 5e-7
+  V slope;  // its derivative, 1 / (1 + e^-x)
 };
-inline SoftplusParts softplus(F32x16 x) {
+template <FloatVector V>
+VERBATIM_INLINE SoftplusParts<V> softplus(const V& x) {
   // log(1 + z) = 2 artanh(z / (2 + z)) for z = e^-|x|, which is at most 1: no cancellation and one division for both.
-  const F32x16 z = exp(x > 0.0f ? -x : x);
-  const F32x16 inverse = 1.0f / ((1.0f + z) * (2.0f + z));
-  const F32x16 s = z * (1.0f + z) * inverse;
-  const F32x16 t = s * s;
-  F32x16 series = 1.0f / 13 * t + 1.0f / 11;
+  const V z = exp(minimum(V(-x), x));
+  const V inverse = 1.0f / ((1.0f + z) * (2.0f + z));
+  const V s = z * (1.0f + z) * inverse;
+  const V t = s * s;
+  V series = 1.0f / 13 * t + 1.0f / 11;
   series = series * t + 1.0f / 9;
   series = series * t + 1.0f / 7;
   series = series * t + 1.0f / 5;
   series = series * t + 1.0f / 3;
   series = series * t + 1.0f;
-  return {at_least(x, 0.0f) + 2.0f * s * series, (x > 0.0f ? splat(1.0f) : z) * (2.0f + z) * inverse};
+  return {at_least(x, 0.0f) + 2.0f * s * series, select(x > 0.0f, splat<V>(1.0f), z) * (2.0f + z) * inverse};
 }
 
 // log2 x for normal x > 0, absolute error about 1e-7.
-inline F32x16 log2(F32x16 x) {
-  const auto bits = std::bit_cast<I32x16>(x);
+template <FloatVector V>
+VERBATIM_INLINE V log2(const V& x) {
+  const auto bits = bits_as<Vector<int32_t, kLanesOf<V>>>(x);
   // The exponent such that the mantissa lies in [sqrt 1/2, sqrt 2).
-  const I32x16 exponent = (bits - 0x3f3504f3) >> 23;
-  const auto mantissa = std::bit_cast<F32x16>(bits - (exponent << 23));
-  const F32x16 s = (mantissa - 1.0f) / (mantissa + 1.0f);
-  const F32x16 t = s * s;
-  const F32x16 series = (((1.0f / 9 * t + 1.0f / 7) * t + 1.0f / 5) * t + 1.0f / 3) * t + 1.0f;
-  return __builtin_convertvector(exponent, F32x16) + 2.88539008f * s * series;
+  const auto exponent = (bits - 0x3f3504f3) >> 23;
+  const auto mantissa = bits_as<V>(bits - (exponent << 23));
+  const V s = (mantissa - 1.0f) / (mantissa + 1.0f);
+  const V t = s * s;
+  const V series = (((1.0f / 9 * t + 1.0f / 7) * t + 1.0f / 5) * t + 1.0f / 3) * t + 1.0f;
+  return convert<V>(exponent) + 2.88539008f * s * series;
 }
 
 // out[j][i] = in[i][j] for 16 rows of 16 32-bit words; strides in words.
@@ -257,6 +356,33 @@ inline void transpose_16x16(const uint32_t* in, int64_t in_stride, uint32_t* out
     _mm512_storeu_si512(out + (8 + c) * out_stride, _mm512_shuffle_i32x4(b[c], b[8 + c], 0xdd));
     _mm512_storeu_si512(out + (4 + c) * out_stride, _mm512_shuffle_i32x4(b[4 + c], b[12 + c], 0x88));
     _mm512_storeu_si512(out + (12 + c) * out_stride, _mm512_shuffle_i32x4(b[4 + c], b[12 + c], 0xdd));
+  }
+#elif defined(__AVX2__)
+  using U32x8 = uint32_t __attribute__((vector_size(32)));
+  for (int corner = 0; corner < 4; ++corner) {
+    const uint32_t* from = in + corner / 2 * 8 * in_stride + corner % 2 * 8;
+    uint32_t* to = out + corner % 2 * 8 * out_stride + corner / 2 * 8;
+    // Rows i and i + 4 side by side, the first four columns and the last: then two times two to four columns.
+    U32x8 a[8], b[8];
+    for (int i = 0; i < 4; ++i) {
+      const U32x8 first = load_as<U32x8>(from + i * in_stride), second = load_as<U32x8>(from + (i + 4) * in_stride);
+      a[i] = __builtin_shufflevector(first, second, 0, 1, 2, 3, 8, 9, 10, 11);
+      a[i + 4] = __builtin_shufflevector(first, second, 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    for (int half = 0; half < 8; half += 4) {
+      for (int i = 0; i < 4; i += 2) {
+        const U32x8 &first = a[half + i], &second = a[half + i + 1];
+        b[half + i] = __builtin_shufflevector(first, second, 0, 8, 1, 9, 4, 12, 5, 13);
+        b[half + i + 1] = __builtin_shufflevector(first, second, 2, 10, 3, 11, 6, 14, 7, 15);
+      }
+      for (int i = 0; i < 2; ++i) {
+        const U32x8 &first = b[half + i], &second = b[half + i + 2];
+        store_all(to + (half + 2 * i) * out_stride,
+                  (U32x8)__builtin_shufflevector(first, second, 0, 1, 8, 9, 4, 5, 12, 13));
+        store_all(to + (half + 2 * i + 1) * out_stride,
+                  (U32x8)__builtin_shufflevector(first, second, 2, 3, 10, 11, 6, 7, 14, 15));
+      }
+    }
   }
 #else
   for (int i = 0; i < 16; ++i) {
