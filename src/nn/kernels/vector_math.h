@@ -52,7 +52,7 @@ VERBATIM_INLINE void store(BFloat16Bits* p, const V& x) {
   store_all(p, round_to_bfloat16(x));
 }
 
-// The first `count` lanes only (1 to 16); the others read as zero and are not written.
+// The first `count` lanes only (0 to all); the others read as zero and are not written.
 template <FloatVector V = F32x16, class T>
 VERBATIM_INLINE V load_part(const T* p, int64_t count) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
