@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "nn/kernels/bfloat16_unit.h"
+#include "nn/kernels/register_product.h"
 #include "nn/kernels/vector_math.h"
 
 // Products of small matrices that lie in the cache, for the chunks of state_space: c (+)= a b with a [rows, depth],
@@ -54,45 +55,9 @@ struct FloatProducts {
   template <bool add>
   static void multiply(const Left& a, const Right& b, int64_t rows, int64_t columns, int64_t depth, float* c,
                        int64_t stride) {
-    int64_t n = 0;
-    for (; n + kVectors * kLanes <= columns; n += kVectors * kLanes) {
-      block<kVectors, add>(a, b, n, rows, depth, c, stride);
-    }
-    if (n < columns) block<1, add>(a, b, n, rows, depth, c, stride);
-  }
-
- private:
-  // So many that the sums stay in registers.
-  static constexpr int64_t kRows = kFillsRegister ? 8 : 4;
-  static constexpr int kVectors = kFillsRegister ? 2 : 1;
-
-  template <int V, bool add>
-  static void block(const Left& a, const Right& b, int64_t n, int64_t rows, int64_t depth, float* c, int64_t stride) {
-    for (int64_t m = 0; m < rows; m += kRows) {
-      const float* from = a.data + m * a.row;
-      float* to = c + m * stride + n;
-      F32x16 sum[kRows][V];
-#pragma GCC unroll 8
-      for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) sum[i][v] = add ? load(to + i * stride + v * kLanes) : F32x16{};
-      }
-      for (int64_t k = 0; k < depth; ++k) {
-        F32x16 right[V];
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) hold(right[v] = load(b.data + k * b.stride + n + v * kLanes));
-#pragma GCC unroll 8
-        for (int i = 0; i < kRows; ++i) {
-          const float left = from[i * a.row + k * a.depth];
-#pragma GCC unroll 2
-          for (int v = 0; v < V; ++v) sum[i][v] += left * right[v];
-        }
-      }
-#pragma GCC unroll 8
-      for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) store(to + i * stride + v * kLanes, sum[i][v]);
-      }
+    for (int64_t m = 0; m < rows; m += kProductRows) {
+      multiply_row_block<add>(a.data + m * a.row, a.row, a.depth, b.data, b.stride, c + m * stride, stride, depth,
+                              columns);
     }
   }
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "nn/kernels/register_product.h"
 #include "nn/kernels/vector_math.h"
 
 // The products of tiled attention in float32, and the operand layouts they read. bfloat16_tiles.h has the same
@@ -54,62 +55,20 @@ struct FloatTiles {
 
   // c[keys][32] = rows [32 blocks][d'] times columns [d'][32].
   static void scores(const float* rows, const float* columns, int64_t width, int64_t blocks, float* c) {
-    for (int64_t m = 0; m < blocks * kTile; m += kRows) {
-      multiply<2, false>(rows + m * width, width, 1, columns, kTile, c + m * kTile, kTile, width);
+    for (int64_t m = 0; m < blocks * kTile; m += kProductRows) {
+      multiply_row_block<false>(rows + m * width, width, 1, columns, kTile, c + m * kTile, kTile, width, kTile);
     }
   }
   // c[d'][32] += transposed [blocks] times right-hand weights [32 blocks][32].
   static void add_over_keys(const float* transposed, const float* weights, int64_t width, int64_t blocks, float* c) {
-    for (int64_t m = 0; m < width; m += kRows) {
-      multiply<2, true>(transposed + m, 1, width, weights, kTile, c + m * kTile, kTile, blocks * kTile);
+    for (int64_t m = 0; m < width; m += kProductRows) {
+      multiply_row_block<true>(transposed + m, 1, width, weights, kTile, c + m * kTile, kTile, blocks * kTile, kTile);
     }
   }
   // c[32 blocks][d'] += left-hand weights [32 blocks][32] times pairs [32][d'].
   static void add_over_queries(const float* weights, const float* pairs, int64_t width, int64_t blocks, float* c) {
-    for (int64_t m = 0; m < blocks * kTile; m += kRows) {
-      int64_t n = 0;
-      for (; n + 32 <= width; n += 32) {
-        multiply<2, true>(weights + m * kTile, kTile, 1, pairs + n, width, c + m * width + n, width, kTile);
-      }
-      if (n < width)
-        multiply<1, true>(weights + m * kTile, kTile, 1, pairs + n, width, c + m * width + n, width, kTile);
-    }
-  }
-
- private:
-  // So many that the sums stay in registers.
-  static constexpr int kRows = kFillsRegister ? 8 : 4;
-
-  // c[kRows][16 V] (+)= sum over k of a(m, k) b[k][16 V]
-  template <int V, bool add>
-  static void multiply(const float* a, int64_t a_m, int64_t a_k, const float* b, int64_t b_stride, float* c,
-                       int64_t c_stride, int64_t depth) {
-    if constexpr (V == 2 && !kFillsRegister) {
-      multiply<1, add>(a, a_m, a_k, b, b_stride, c, c_stride, depth);
-      multiply<1, add>(a, a_m, a_k, b + kLanes, b_stride, c + kLanes, c_stride, depth);
-      return;
-    }
-    F32x16 sum[kRows][V];
-#pragma GCC unroll 8
-    for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sum[m][v] = add ? load(c + m * c_stride + v * 16) : F32x16{};
-    }
-    for (int64_t k = 0; k < depth; ++k) {
-      F32x16 right[V];
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) hold(right[v] = load(b + k * b_stride + v * 16));
-#pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m) {
-        const float left = a[m * a_m + k * a_k];
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) sum[m][v] += left * right[v];
-      }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) store(c + m * c_stride + v * 16, sum[m][v]);
+    for (int64_t m = 0; m < blocks * kTile; m += kProductRows) {
+      multiply_row_block<true>(weights + m * kTile, kTile, 1, pairs, width, c + m * width, width, kTile, width);
     }
   }
 };
