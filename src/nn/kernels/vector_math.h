@@ -16,9 +16,6 @@ using BFloat16Bits = uint16_t;  // the upper half of a float32
 template <class V>
 concept FloatVector = std::is_same_v<V, F32x16> || std::is_same_v<V, Vector<float, 8>> || std::is_same_v<V, NativeF32>;
 
-template <class V>
-inline constexpr int64_t kLanesOf = static_cast<int64_t>(sizeof(V) / sizeof(Element<V>));
-
 template <FloatVector V = F32x16>
 VERBATIM_INLINE V load(const float* p) {
   return load_as<V>(p);

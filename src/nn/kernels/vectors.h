@@ -67,6 +67,8 @@ using Vector = typename detail::VectorOf<T, lanes>::Type;
 template <class V>
 using Element = typename detail::ElementOf<V>::Type;
 template <class V>
+inline constexpr int64_t kLanesOf = static_cast<int64_t>(sizeof(V) / sizeof(Element<V>));
+template <class V>
 inline constexpr bool kIsPair = false;
 template <class Half>
 inline constexpr bool kIsPair<Pair<Half>> = true;
@@ -151,10 +153,10 @@ template <class V = I32x16>
 VERBATIM_INLINE V lane_numbers(Element<V> first = 0) {
   if constexpr (kIsPair<V>) {
     using Half = decltype(V::low);
-    return {lane_numbers<Half>(first), lane_numbers<Half>(first + sizeof(Half) / sizeof(first))};
+    return {lane_numbers<Half>(first), lane_numbers<Half>(first + static_cast<Element<V>>(kLanesOf<Half>))};
   } else {
     V numbers;
-    for (size_t i = 0; i < sizeof(V) / sizeof(first); ++i) numbers[i] = first + static_cast<Element<V>>(i);
+    for (int64_t i = 0; i < kLanesOf<V>; ++i) numbers[i] = first + static_cast<Element<V>>(i);
     return numbers;
   }
 }
@@ -200,7 +202,7 @@ template <class V, class T>
 VERBATIM_INLINE V load_as(const T* from) {
   if constexpr (kIsPair<V>) {
     using Half = decltype(V::low);
-    return {load_as<Half>(from), load_as<Half>(from + sizeof(Half) / sizeof(T))};
+    return {load_as<Half>(from), load_as<Half>(from + kLanesOf<Half>)};
   } else {
     V x;
     std::memcpy(&x, from, sizeof(x));
@@ -211,7 +213,7 @@ template <class T, class V>
 VERBATIM_INLINE void store_all(T* to, const V& x) {
   if constexpr (kIsPair<V>) {
     store_all(to, x.low);
-    store_all(to + sizeof(x.low) / sizeof(T), x.high);
+    store_all(to + kLanesOf<decltype(x.low)>, x.high);
   } else {
     std::memcpy(to, &x, sizeof(x));
   }
@@ -271,7 +273,7 @@ VERBATIM_INLINE V square_root(const V& x) {
     if constexpr (std::is_same_v<V, NativeF32>) return (V)_mm256_sqrt_ps((__m256)x);
 #endif
     V root = x;
-    for (size_t i = 0; i < sizeof(V) / sizeof(float); ++i) root[i] = __builtin_sqrtf(x[i]);
+    for (int64_t i = 0; i < kLanesOf<V>; ++i) root[i] = __builtin_sqrtf(x[i]);
     return root;
   }
 }
