@@ -12,7 +12,7 @@ namespace verbatim::nn {
 namespace {
 
 // By our own products where the machine has instructions for them. Elsewhere in float32: LibTorch multiplies bfloat16
-// there a hundred times slower than float32 and rounds its sums on the way.
+// there fifty times slower than float32 and rounds its sums on the way.
 bool multiplies_bfloat16(const at::Tensor& x) {
   return x.scalar_type() == at::kBFloat16 && bfloat16_products_are_available();
 }
