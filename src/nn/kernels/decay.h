@@ -61,7 +61,8 @@ VERBATIM_INLINE V decay_of(const V& delta, const V& rate) {
     y = y * rest + 0.240223587F;
     y = y * rest + 0.693147063F;
     y = y * rest + 1.0F;
-    const auto power = convert<Vector<int32_t, kLanesOf<V> > >(at_least(whole, -126.0F));
+    using Integers = Vector<int32_t, kLanesOf<V> >;
+    const auto power = convert<Integers>(at_least(whole, -126.0F));
     y = y * bits_as<V>((power + 127) << 23);
     return select(whole < -126.0F, V{}, y);
 #endif
