@@ -137,9 +137,9 @@ VERBATIM_INLINE Element<V> first_lane(const V& x) {
 
 namespace detail {
 
-// The sums of the lanes of sixteen vectors of eight, or of four.
 #if defined(__AVX2__)
-using F32x8 = float __attribute__((vector_size(32)));
+// The sums of the lanes of sixteen vectors of eight, which it overwrites.
+using F32x8 = Vector<float, 8>;
 VERBATIM_INLINE void sum_eights(F32x8* v, float* sums) {
   // Halves of two vectors side by side, then quarters of four.
   for (int i = 0; i < 8; ++i) {
