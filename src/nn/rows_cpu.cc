@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nn/kernels/lanes.h"
+#include "nn/kernels/task_loop.h"
 
 namespace verbatim::nn {
 
@@ -215,9 +216,9 @@ void attend(const float* query_RHd, int64_t rows, int64_t heads, HeadRows seen, 
     }
   };
   if (2 * rows * width * seen.count < kParallelWork) {
-    work(0, rows * heads);
+    call_one_copy(work, int64_t{0}, rows * heads);
   } else {
-    at::parallel_for(0, rows * heads, 1, work);
+    at::parallel_for(0, rows * heads, 1, [&](int64_t begin, int64_t end) { call_one_copy(work, begin, end); });
   }
 }
 
@@ -240,9 +241,9 @@ void multiply_rows(const float* x_RD, const float* weight_ED, float* y_RE, int64
   };
   const int64_t groups = (out + kGroup - 1) / kGroup;
   if (rows * width * out < kParallelWork) {
-    work(0, groups);
+    call_one_copy(work, int64_t{0}, groups);
   } else {
-    at::parallel_for(0, groups, 4, work);
+    at::parallel_for(0, groups, 4, [&](int64_t begin, int64_t end) { call_one_copy(work, begin, end); });
   }
 }
 

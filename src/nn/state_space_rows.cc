@@ -8,6 +8,7 @@
 
 #include "nn/kernels/decay.h"
 #include "nn/kernels/lanes.h"
+#include "nn/kernels/task_loop.h"
 
 namespace verbatim::nn {
 
@@ -32,9 +33,9 @@ void silu_values(float* x, int64_t count) {
 template <class F>
 void for_parts(int64_t count, int64_t work, const F& f) {
   if (work < kParallelWork) {
-    f(0, count);
+    call_one_copy(f, int64_t{0}, count);
   } else {
-    at::parallel_for(0, count, 1, f);
+    at::parallel_for(0, count, 1, [&f](int64_t begin, int64_t end) { call_one_copy(f, begin, end); });
   }
 }
 

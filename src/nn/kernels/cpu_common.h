@@ -8,6 +8,7 @@
 #include <initializer_list>
 
 #include "base/error.h"
+#include "nn/kernels/task_loop.h"
 
 // What the fast CPU forms share: which tensors they take, how rows are dealt out to threads. Results never depend on
 // the number of threads: rows are independent, and sums over rows are formed per fixed block and added in order of the
@@ -39,7 +40,8 @@ inline constexpr int64_t kValuesPerThread = 1 << 15;
 template <class F>
 void for_rows(int64_t rows, int64_t values_per_row, F&& f) {
   if (rows == 0) return;
-  at::parallel_for(0, rows, std::max<int64_t>(1, kValuesPerThread / std::max<int64_t>(1, values_per_row)), f);
+  at::parallel_for(0, rows, std::max<int64_t>(1, kValuesPerThread / std::max<int64_t>(1, values_per_row)),
+                   [&f](int64_t begin, int64_t end) { call_one_copy(f, begin, end); });
 }
 
 // A cut of the rows that depends on their number alone: few enough blocks that a partial sum for each costs little.

@@ -11,6 +11,19 @@
 
 namespace verbatim::nn {
 
+// Calls f, the same machine code from wherever it is called. A loop for one thread and one for several are two pieces
+// of code. Where f becomes part of both, the compiler may fuse a product with a sum in one of them and another product
+// in the other, and the last bit depends on the number of threads.
+#if defined(__clang__)
+#define VERBATIM_ONE_COPY [[gnu::noinline]]
+#else
+#define VERBATIM_ONE_COPY [[gnu::noinline, gnu::noclone]]
+#endif
+template <class F, class... Arguments>
+VERBATIM_ONE_COPY void call_one_copy(const F& f, Arguments... arguments) {
+  f(arguments...);
+}
+
 // Runs body(task) for the tasks [0, count), the last first, each once, on up to `threads` threads. Tasks of unequal
 // size are handed out as threads become free, so a task must not care which thread runs it. `body` must not throw.
 template <class Body>
@@ -18,11 +31,11 @@ void for_each_task(int64_t count, int threads, const Body& body) {
 #if defined(_OPENMP)
   if (threads > 1 && count > 1 && !omp_in_parallel()) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int64_t task = count - 1; task >= 0; --task) body(task);
+    for (int64_t task = count - 1; task >= 0; --task) call_one_copy(body, task);
     return;
   }
 #endif
-  for (int64_t task = count - 1; task >= 0; --task) body(task);
+  for (int64_t task = count - 1; task >= 0; --task) call_one_copy(body, task);
 }
 
 // Memory of one thread that grows and is reused from call to call; contents are not kept.
