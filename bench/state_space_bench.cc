@@ -12,6 +12,7 @@
 #include "nn/autograd.h"
 #include "nn/kernels/state_space.h"
 #include "nn/state_space_rows.h"
+#include "nn/tensor_memory.h"
 
 // State-space layers, forward and backward together, on 8 sequences of 2048 rows. "of_memcpy" is the rate at which the
 // bytes move that must (inputs read twice, output written, its gradient read, gradients of the inputs written) over
@@ -52,14 +53,15 @@ double seconds(const std::function<void()>& work) {
 
 // Bytes read and written per second by memcpy, moving `bytes` in all.
 double copy_rate(int64_t bytes) {
-  std::vector<char> from(static_cast<size_t>(bytes / 2), 1);
-  std::vector<char> to(from.size());
+  const at::Tensor from = at::ones({bytes / 2}, at::kChar), to = at::ones({bytes / 2}, at::kChar);
   double best = std::numeric_limits<double>::infinity();
   for (int repeat = 0; repeat < 6; ++repeat) {
     best = std::min(best, seconds([&] {
                       at::parallel_for(0, num_threads, 1, [&](int64_t first, int64_t last) {
-                        const size_t begin = from.size() * first / num_threads, end = from.size() * last / num_threads;
-                        std::memcpy(to.data() + begin, from.data() + begin, end - begin);
+                        const int64_t begin = from.numel() * first / num_threads,
+                                      end = from.numel() * last / num_threads;
+                        std::memcpy(to.data_ptr<int8_t>() + begin, from.data_ptr<int8_t>() + begin,
+                                    static_cast<size_t>(end - begin));
                       });
                       benchmark::ClobberMemory();
                     }));
@@ -215,8 +217,8 @@ int main(int argc, char** argv) {
   using namespace verbatim::nn;
   // Memory that is given back is used again: without this the system clears the pages of every large result anew, which
   // takes as long as some of the layers.
+  set_up_tensor_memory();
   mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   at::set_num_threads(1);
   types("selective_scan", scan, {});
   types("selective_scan_2_threads", threaded<scan, 2>, {});

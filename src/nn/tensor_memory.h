@@ -10,8 +10,8 @@ namespace verbatim::nn {
 // - Tensors of 2 MiB and more ask for huge pages, which many systems give to those only that ask ("madvise").
 //   LibTorch 2 does this itself when THP_MEM_ALLOC_ENABLE=1 is set before it is loaded.
 //
-// For programs, once, before other threads run. A setting of the user (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_)
-// stays.
+// For programs, once, before the first tensor and before other threads run. A setting of the user
+// (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_) stays.
 void set_up_tensor_memory();
 
 }  // namespace verbatim::nn

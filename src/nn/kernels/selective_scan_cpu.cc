@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "nn/autograd.h"
@@ -13,7 +14,8 @@
 // Fast form of selective_scan: as many channels at a time as a register holds, row after row, the states of these
 // channels in registers, a few states after the other. Only the states at the start of every stretch of kStretch rows
 // are kept; the backward pass runs through a stretch forward again, keeping states and decays in the nearest cache, and
-// then backward.
+// then backward. While it computes, the memory of the next stretch is fetched: what is read and written lies in columns
+// of one line in each row, an order that the processor does not foresee.
 namespace verbatim::nn {
 
 namespace {
@@ -21,10 +23,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kStretch = 32;
-// States at a time. In the backward pass what a stretch of them needs just fits into 48 KiB, half as much where
-// registers hold eight numbers.
-constexpr int64_t kStates = 4;
+// Rows of a stretch and states at a time. A row of few states loads and stores as much as one of many, but all that a
+// stretch of them needs in the backward pass has to stay in the nearest cache: 32 KiB of 48, and 16 KiB of 32 where
+// registers hold eight numbers and there are sixteen of them.
+constexpr int64_t kStretch = kFillsRegister ? 16 : 32;
+constexpr int64_t kStates = kFillsRegister ? 8 : 4;
 using V = NativeF32;
 constexpr int64_t kWidth = kNativeLanes;  // channels at a time
 constexpr int64_t kWidestBlock = 512;
@@ -35,6 +38,45 @@ constexpr int64_t kNarrowestBlock = 64;
 enum Staged { kDelta, kInput, kOut, kGradInput, kGradLog, kX, kSlope };
 constexpr int64_t kForwardRow = (kOut + 1) * kWidth;
 constexpr int64_t kBackwardRow = (kSlope + 1) * kWidth;
+
+// The memory of the next stretch, line after line of row after row.
+class LinesAhead {
+ public:
+  // Of `rows` rows from `first` on, the columns [column, column + width).
+  template <class T>
+  void add(const Rows<T>& x, int64_t first, int64_t rows, int64_t column, int64_t width) {
+    parts_[count_++] = {reinterpret_cast<const char*>(x.row(first) + column),
+                        x.stride * static_cast<int64_t>(sizeof(T)), width * static_cast<int64_t>(sizeof(T)), rows};
+  }
+  void clear() { *this = {}; }
+
+  VERBATIM_INLINE void fetch() {
+    if (part_ == count_) return;
+    Part& part = parts_[part_];
+    __builtin_prefetch(part.row + at_, 0, 2);
+    at_ += kLine;
+    if (at_ >= part.bytes) next_row();
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;
+  struct Part {
+    const char* row;
+    int64_t stride, bytes, rows;
+  };
+  VERBATIM_INLINE void next_row() {
+    at_ = 0;
+    Part& part = parts_[part_];
+    part.row += part.stride;
+    if (--part.rows == 0) ++part_;
+  }
+  std::array<Part, 5> parts_{};
+  int64_t part_ = 0, count_ = 0, at_ = 0;
+};
+
+inline void fetch(const float* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes) __builtin_prefetch(from + i);
+}
 
 // The channels of one vector in one stretch: T <= kStretch rows, V lanes. S states, a multiple of kStates.
 struct Channels {
@@ -48,10 +90,14 @@ struct Channels {
 // The states n to n + count - 1 of all rows: `state` [count, V] goes from before the first row to behind the last one,
 // y gets its share added. `rate` [count, V] is -exp(log_decay) log2(e): the decay is 2^(delta rate).
 template <int count>
-void scan_states(const Channels& in, int64_t n, const float* rate, float* state) {
+void scan_states(const Channels in, int64_t n, const float* rate, float* state, LinesAhead& ahead) {
+  constexpr bool kHoldsRates = count <= 8;
   V s[count], r[count];
-#pragma GCC unroll 8
-  for (int k = 0; k < count; ++k) s[k] = load<V>(state + k * kWidth), r[k] = load<V>(rate + k * kWidth);
+#pragma GCC unroll 16
+  for (int k = 0; k < count; ++k) {
+    s[k] = load<V>(state + k * kWidth);
+    if constexpr (kHoldsRates) r[k] = load<V>(rate + k * kWidth);
+  }
   for (int64_t t = 0; t < in.rows; ++t) {
     const float* b = in.b_TS + t * in.states + n;
     const float* c = in.c_TS + t * in.states + n;
@@ -59,14 +105,16 @@ void scan_states(const Channels& in, int64_t n, const float* rate, float* state)
     const V delta = load<V>(row + kDelta * kWidth);
     const V input = load<V>(row + kInput * kWidth);
     V even = load<V>(row + kOut * kWidth), odd{};
-#pragma GCC unroll 8
+    for (int i = 0; i < 3; ++i) ahead.fetch();
+#pragma GCC unroll 16
     for (int k = 0; k < count; ++k) {
+      if constexpr (!kHoldsRates) r[k] = load<V>(rate + k * kWidth);
       s[k] = decay_of(delta, r[k]) * s[k] + input * b[k];
       (k % 2 == 0 ? even : odd) += s[k] * c[k];
     }
     store(row + kOut * kWidth, even + odd);
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int k = 0; k < count; ++k) store(state + k * kWidth, s[k]);
 }
 
@@ -79,27 +127,27 @@ struct ChannelsGradient {
 };
 
 // kStates states from n on; adds to the staged gradients of delta x and of the logarithms of the decays (times their
-// rates). `state` [kStates, V] is the one before the stretch; `scratch` [T, kStates, 2, V] takes what remains of
-// the state in front of each row, and the decays.
-void scan_states_backward(const Channels& in, int64_t n, const float* rate, const float* state,
-                          const ChannelsGradient& out, float* scratch) {
+// rates), or sets them if these are the `first` states. `state` [kStates, V] is the one before the stretch; `scratch`
+// [T, kStates, 2, V] takes what remains of the state in front of each row, and the decays.
+template <bool first>
+void scan_states_backward(const Channels in, int64_t n, const float* rate, const float* state,
+                          const ChannelsGradient out, float* scratch, LinesAhead& ahead) {
   constexpr int64_t kRow = kStates * kWidth;
-  V r[kStates], s[kStates], carry[kStates], drate[kStates];
+  V r[kStates], s[kStates];
 #pragma GCC unroll 8
   for (int64_t k = 0; k < kStates; ++k) {
     r[k] = load<V>(rate + k * kWidth);
     s[k] = load<V>(state + k * kWidth);
-    carry[k] = load<V>(out.carry + k * kWidth);
-    drate[k] = load<V>(out.drate + k * kWidth);
   }
   for (int64_t t = 0; t < in.rows; ++t) {
     const float* b = in.b_TS + t * in.states + n;
-    float* row = in.staged + t * kBackwardRow;
+    const float* row = in.staged + t * kBackwardRow;
     const V delta = load<V>(row + kDelta * kWidth);
     const V input = load<V>(row + kInput * kWidth);
     const V dy = load<V>(row + kOut * kWidth);
     float* kept = scratch + t * 2 * kRow;
     float* dc = out.dc_TKV + t * kRow;
+    for (int i = 0; i < 2; ++i) ahead.fetch();
 #pragma GCC unroll 8
     for (int64_t k = 0; k < kStates; ++k) {
       const V decay = decay_of(delta, r[k]);
@@ -110,6 +158,12 @@ void scan_states_backward(const Channels& in, int64_t n, const float* rate, cons
       store(dc + k * kWidth, load<V>(dc + k * kWidth) + dy * s[k]);
     }
   }
+  V carry[kStates], drate[kStates];
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < kStates; ++k) {
+    carry[k] = load<V>(out.carry + k * kWidth);
+    drate[k] = load<V>(out.drate + k * kWidth);
+  }
   for (int64_t t = in.rows - 1; t >= 0; --t) {
     const float* b = in.b_TS + t * in.states + n;
     const float* c = in.c_TS + t * in.states + n;
@@ -117,9 +171,11 @@ void scan_states_backward(const Channels& in, int64_t n, const float* rate, cons
     const V delta = load<V>(row + kDelta * kWidth);
     const V input = load<V>(row + kInput * kWidth);
     const V dy = load<V>(row + kOut * kWidth);
-    V dinput = load<V>(row + kGradInput * kWidth), dlog = load<V>(row + kGradLog * kWidth);
+    V dinput{}, dlog{};
+    if constexpr (!first) dinput = load<V>(row + kGradInput * kWidth), dlog = load<V>(row + kGradLog * kWidth);
     const float* kept = scratch + t * 2 * kRow;
     float* db = out.db_TKV + t * kRow;
+    ahead.fetch();
 #pragma GCC unroll 8
     for (int64_t k = 0; k < kStates; ++k) {
       const V dstate = carry[k] + dy * c[k];
@@ -225,14 +281,23 @@ struct Task {
     }
   }
 
-  // Calls stage(stretch, row) for the rows of a stretch, compute(stretch, part) for the parts [0, parts) of the work,
-  // then write(stretch, row) for its rows: whole rows come from memory and go there in order, which is how it is fast.
-  template <class StageRow, class Compute, class WriteRow>
-  void run(int64_t parts, const StageRow& stage, const Compute& compute, const WriteRow& write) const {
-    for (const Stretch& stretch : stretches) {
-      for (int64_t t = 0; t < stretch.rows; ++t) stage(stretch, t);
-      for (int64_t part = 0; part < parts; ++part) compute(stretch, part);
-      for (int64_t t = 0; t < stretch.rows; ++t) write(stretch, t);
+  // Gives `ahead` what the stretch behind number i in the order of work has of these matrices.
+  template <class... Matrix>
+  void look_ahead(size_t i, LinesAhead& ahead, const Matrix&... matrices) const {
+    ahead.clear();
+    if (i + 1 == stretches.size()) return;
+    const Stretch& next = stretches[i + 1];
+    (ahead.add(matrices, next.first, next.rows, column, width), ...);
+  }
+
+  // Calls f(lanes) with those of vector v: all, or a number at the end of a row.
+  template <class F>
+  void with_lanes(int64_t v, const F& f) const {
+    const int64_t count = width - v * kWidth;
+    if (count >= kWidth) {
+      f(LaneCount<kWidth>{});
+    } else {
+      f(count);
     }
   }
 };
@@ -246,22 +311,23 @@ template <class X, class D>
 void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D>& step, int64_t index, float* kept,
                   const Rows<X>& y) {
   const Task task(frame, index);
-  constexpr int64_t kVector = staged_vector(kForwardRow);
   const int64_t state_size = frame.states * kWidth;
   thread_local ScratchBuffer state_memory, staged_memory;
   float* states = state_memory.get<float>(task.vectors * state_size);
-  float* staged = staged_memory.get<float>(task.vectors * kVector);
-  const float* skip = frame.skip.data_ptr<float>() + task.column;
+  float* staged = staged_memory.get<float>(kStretch * kForwardRow);
+  LinesAhead ahead;
 
-  const auto stage = [&](const Stretch& stretch, int64_t t) {
-    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
-      const V value = load<V>(x.row(stretch.first + t) + task.column + i, lanes);
-      const V delta = softplus(load<V>(step.row(stretch.first + t) + task.column + i, lanes)).value;
-      float* row = staged + i / kWidth * kVector + t * kForwardRow;
+  const auto stage = [&](const Stretch& stretch, int64_t v, auto lanes) {
+    const int64_t column = task.column + v * kWidth;
+    const V skip = load<V>(frame.skip.data_ptr<float>() + column);
+    for (int64_t t = 0; t < stretch.rows; ++t) {
+      const V value = load<V>(x.row(stretch.first + t) + column, lanes);
+      const V delta = softplus(load<V>(step.row(stretch.first + t) + column, lanes)).value;
+      float* row = staged + t * kForwardRow;
       store(row + kDelta * kWidth, delta);
       store(row + kInput * kWidth, delta * value);
-      store(row + kOut * kWidth, load<V>(skip + i) * value);
-    });
+      store(row + kOut * kWidth, skip * value);
+    }
   };
   const auto compute = [&](const Stretch& stretch, int64_t v) {
     const float* rate = frame.rate.data_ptr<float>() + (task.first_vector + v) * state_size;
@@ -269,24 +335,34 @@ void forward_task(const Frame& frame, const Rows<const X>& x, const Rows<const D
     if (stretch.first == frame.sequences.offsets[stretch.sequence]) {
       std::fill_n(state, state_size, 0.0F);
     } else if (kept != nullptr) {
-      std::copy_n(state, state_size, kept + frame.kept_offset(stretch, task.first_vector + v));
+      float* to = kept + frame.kept_offset(stretch, task.first_vector + v);
+      std::copy_n(state, state_size, to);
+      if (v + 1 < task.vectors) fetch(to + state_size, state_size);
     }
-    const Channels in{stretch.rows, frame.states, staged + v * kVector,
-                      frame.b.data_ptr<float>() + stretch.first * frame.states,
+    const Channels in{stretch.rows, frame.states, staged, frame.b.data_ptr<float>() + stretch.first * frame.states,
                       frame.c.data_ptr<float>() + stretch.first * frame.states};
     int64_t n = 0;
-    for (; n + 2 * kStates <= frame.states; n += 2 * kStates) {
-      scan_states<2 * kStates>(in, n, rate + n * kWidth, state + n * kWidth);
+    const auto scan = [&](auto count) {
+      scan_states<count>(in, n, rate + n * kWidth, state + n * kWidth, ahead);
+      n += count;
+    };
+    while (n + 2 * kStates <= frame.states) scan(std::integral_constant<int, 2 * kStates>{});
+    if (n < frame.states) scan(std::integral_constant<int, kStates>{});
+  };
+  const auto write = [&](const Stretch& stretch, int64_t v, auto lanes) {
+    for (int64_t t = 0; t < stretch.rows; ++t) {
+      store(y.row(stretch.first + t) + task.column + v * kWidth, load<V>(staged + t * kForwardRow + kOut * kWidth),
+            lanes);
     }
-    if (n < frame.states) scan_states<kStates>(in, n, rate + n * kWidth, state + n * kWidth);
   };
-  const auto write = [&](const Stretch& stretch, int64_t t) {
-    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
-      const float* row = staged + i / kWidth * kVector + t * kForwardRow;
-      store(y.row(stretch.first + t) + task.column + i, load<V>(row + kOut * kWidth), lanes);
-    });
-  };
-  task.run(task.vectors, stage, compute, write);
+  for (size_t i = 0; i < task.stretches.size(); ++i) {
+    task.look_ahead(i, ahead, x, step, y);
+    for (int64_t v = 0; v < task.vectors; ++v) {
+      task.with_lanes(v, [&](auto lanes) { stage(task.stretches[i], v, lanes); });
+      compute(task.stretches[i], v);
+      task.with_lanes(v, [&](auto lanes) { write(task.stretches[i], v, lanes); });
+    }
+  }
 }
 
 // The partial sums: drate and dskip over the sequences of a group, db and dc over the channels of a block.
@@ -331,57 +407,70 @@ void backward_task(const Frame& frame, const Rows<const X>& x, const Rows<const 
   float* dc = gradients.c.data_ptr<float>() + sums_begin;
   const Rows<X> dx(gradients.x_NI);
   const Rows<D> dstep(gradients.step_NI);
+  LinesAhead ahead;
 
-  const auto stage = [&](const Stretch& stretch, int64_t t) {
-    const int64_t n = stretch.first + t;
-    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
-      const V value = load<V>(x.row(n) + task.column + i, lanes);
-      const V out = load<V>(dy.row(n) + task.column + i, lanes);
-      const auto delta = softplus(load<V>(step.row(n) + task.column + i, lanes));
-      float* row = staged + i / kWidth * kVector + t * kBackwardRow;
+  const auto stage = [&](const Stretch& stretch, int64_t v, auto lanes) {
+    const int64_t column = task.column + v * kWidth;
+    V skip_gradient = load<V>(dskip + v * kWidth);
+    for (int64_t t = 0; t < stretch.rows; ++t) {
+      const int64_t n = stretch.first + t;
+      const V value = load<V>(x.row(n) + column, lanes);
+      const V out = load<V>(dy.row(n) + column, lanes);
+      const auto delta = softplus(load<V>(step.row(n) + column, lanes));
+      float* row = staged + v * kVector + t * kBackwardRow;
       store(row + kDelta * kWidth, delta.value);
       store(row + kInput * kWidth, delta.value * value);
       store(row + kOut * kWidth, out);
-      store(row + kGradInput * kWidth, V{});
-      store(row + kGradLog * kWidth, V{});
       store(row + kX * kWidth, value);
       store(row + kSlope * kWidth, delta.slope);
-      store(dskip + i, load<V>(dskip + i) + out * value);
-    });
+      skip_gradient += out * value;
+    }
+    store(dskip + v * kWidth, skip_gradient);
   };
-  const auto compute = [&](const Stretch& stretch, int64_t part) {
-    const int64_t n = part / task.vectors * kStates, v = part % task.vectors;
-    if (v == 0) std::fill_n(db_sums, 2 * kSums, 0.0F);
+  const auto compute = [&](const Stretch& stretch, int64_t n, int64_t v) {
     const int64_t at = v * state_size + n * kWidth;
     const int64_t start = frame.sequences.offsets[stretch.sequence],
                   stop = frame.sequences.offsets[stretch.sequence + 1];
     if (stretch.first + stretch.rows == stop) std::fill_n(carry + at, kStates * kWidth, 0.0F);
     const float* state =
         stretch.first == start ? kZero : kept + frame.kept_offset(stretch, task.first_vector + v) + n * kWidth;
-    // Those of the next vector: a few lines here and there, which the memory does not foresee.
-    if (state != kZero && v + 1 < task.vectors) {
-      for (int64_t k = 0; k < kStates; ++k) __builtin_prefetch(state + state_size + k * kWidth);
-    }
+    if (state != kZero && v + 1 < task.vectors) fetch(state + state_size, kStates * kWidth);
     const Channels in{stretch.rows, frame.states, staged + v * kVector,
                       frame.b.data_ptr<float>() + stretch.first * frame.states,
                       frame.c.data_ptr<float>() + stretch.first * frame.states};
-    scan_states_backward(in, n, rate + at, state, {carry + at, drate + at, db_sums, dc_sums}, near);
-    if (v + 1 < task.vectors) return;
-    sum_lanes(db_sums, stretch.rows, db + stretch.first * frame.states, n, frame.states);
-    sum_lanes(dc_sums, stretch.rows, dc + stretch.first * frame.states, n, frame.states);
+    const ChannelsGradient out{carry + at, drate + at, db_sums, dc_sums};
+    if (n == 0) {
+      scan_states_backward<true>(in, n, rate + at, state, out, near, ahead);
+    } else {
+      scan_states_backward<false>(in, n, rate + at, state, out, near, ahead);
+    }
   };
-  const auto write = [&](const Stretch& stretch, int64_t t) {
-    const int64_t n = stretch.first + t;
-    by_vectors<V>(task.width, [&](int64_t i, auto lanes) {
-      const float* row = staged + i / kWidth * kVector + t * kBackwardRow;
+  const auto write = [&](const Stretch& stretch, int64_t v, auto lanes) {
+    const int64_t column = task.column + v * kWidth;
+    for (int64_t t = 0; t < stretch.rows; ++t) {
+      const int64_t n = stretch.first + t;
+      const float* row = staged + v * kVector + t * kBackwardRow;
       const V dinput = load<V>(row + kGradInput * kWidth);
-      const V direct = load<V>(skip + i) * load<V>(row + kOut * kWidth);
-      store(dx.row(n) + task.column + i, dinput * load<V>(row + kDelta * kWidth) + direct, lanes);
+      const V direct = load<V>(skip + v * kWidth) * load<V>(row + kOut * kWidth);
+      store(dx.row(n) + column, dinput * load<V>(row + kDelta * kWidth) + direct, lanes);
       const V ddelta = dinput * load<V>(row + kX * kWidth) + load<V>(row + kGradLog * kWidth) * kLn2;
-      store(dstep.row(n) + task.column + i, ddelta * load<V>(row + kSlope * kWidth), lanes);
-    });
+      store(dstep.row(n) + column, ddelta * load<V>(row + kSlope * kWidth), lanes);
+    }
   };
-  task.run(frame.states / kStates * task.vectors, stage, compute, write);
+  for (size_t i = 0; i < task.stretches.size(); ++i) {
+    const Stretch& stretch = task.stretches[i];
+    task.look_ahead(i, ahead, x, step, dy, dx, dstep);
+    for (int64_t n = 0; n < frame.states; n += kStates) {
+      std::fill_n(db_sums, 2 * kSums, 0.0F);
+      for (int64_t v = 0; v < task.vectors; ++v) {
+        if (n == 0) task.with_lanes(v, [&](auto lanes) { stage(stretch, v, lanes); });
+        compute(stretch, n, v);
+        if (n + kStates == frame.states) task.with_lanes(v, [&](auto lanes) { write(stretch, v, lanes); });
+      }
+      sum_lanes(db_sums, stretch.rows, db + stretch.first * frame.states, n, frame.states);
+      sum_lanes(dc_sums, stretch.rows, dc + stretch.first * frame.states, n, frame.states);
+    }
+  }
 }
 
 struct SelectiveScan : torch::autograd::Function<SelectiveScan> {

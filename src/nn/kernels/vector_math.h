@@ -285,6 +285,19 @@ VERBATIM_INLINE V exp(const V& x) {
   return select(x < kLeast, V{}, power);
 }
 
+// 1 / x for numbers that are neither tiny nor huge, relative error 2e-7.
+template <FloatVector V>
+VERBATIM_INLINE V reciprocal(const V& x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<V, F32x16>) {
+    // A step of Newton's doubles the fourteen bits of the estimate; the division takes as long as sixteen products.
+    const V y = (V)_mm512_rcp14_ps((__m512)x);
+    return y + y * (1.0f - x * y);
+  }
+#endif
+  return 1.0f / x;
+}
+
 // 1 / (1 + e^-x)
 template <FloatVector V>
 VERBATIM_INLINE V sigmoid(const V& x) {
@@ -300,14 +313,13 @@ template <FloatVector V>
 VERBATIM_INLINE SoftplusParts<V> softplus(const V& x) {
   // log(1 + z) = 2 artanh(z / (2 + z)) for z = e^-|x|, which is at most 1: no cancellation and one division for both.
   const V z = exp(minimum(V(-x), x));
-  const V inverse = 1.0f / ((1.0f + z) * (2.0f + z));
+  const V inverse = reciprocal(V((1.0f + z) * (2.0f + z)));
   const V s = z * (1.0f + z) * inverse;
   const V t = s * s;
-  V series = 1.0f / 13 * t + 1.0f / 11;
-  series = series * t + 1.0f / 9;
-  series = series * t + 1.0f / 7;
-  series = series * t + 1.0f / 5;
-  series = series * t + 1.0f / 3;
+  // artanh(s) / s for t = s^2 <= 1/9: minimax, relative error 4e-9.
+  V series = 0.140891676f * t + 0.139803013f;
+  series = series * t + 0.200124551f;
+  series = series * t + 0.333331573f;
   series = series * t + 1.0f;
   return {at_least(x, 0.0f) + 2.0f * s * series, select(x > 0.0f, splat<V>(1.0f), z) * (2.0f + z) * inverse};
 }
