@@ -35,6 +35,14 @@ fs::path find_file(const fs::path& source) {
   return found.front();
 }
 
+// For messages: its type, of an object that is not read the name of its class.
+std::string what_is_saved(const PickleValue& root) {
+  if (const auto* const* name = std::get_if<const PickleName*>(&root)) {
+    return fmt::format("{}{}", (*name)->is_object ? "an object of " : "", (*name)->name);
+  }
+  return std::string(type_name(root));
+}
+
 }  // namespace
 
 CheckpointWeights CheckpointWeights::open(const fs::path& source) {
@@ -54,6 +62,10 @@ CheckpointWeights CheckpointWeights::open(const fs::path& source) {
     }
   }
   weights.from_zip_ = weights.zip_->tensors(member);
+  if (weights.from_zip_.views.empty()) {
+    throw_input("{}: holds {} without any tensor; expected the weights of a model, tensors by name (a state dict)",
+                file.string(), what_is_saved(weights.zip_->root()));
+  }
   return weights;
 }
 

@@ -226,6 +226,18 @@ TEST(hierarchy_checkpoint, reads_pickles_as_safetensors) {
   }
 }
 
+TEST(hierarchy_checkpoint, says_when_a_pickle_holds_something_else) {
+  const ScratchFolder folder;
+  std::ofstream(folder / "config.json") << R"({"d_model": 8, "n_layer": 2, "vocab_size": 256})";
+  write_torch_zip(folder / "pytorch_model.bin", {{"words", std::vector<std::string>{"a", "b"}}});
+  try {
+    (void)read_hierarchy(folder.path());
+    ADD_FAILURE() << "not refused";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("pytorch_model.bin: holds dict without any tensor"));
+  }
+}
+
 TEST(hierarchy_checkpoint, refuses_what_does_not_fit) {
   EXPECT_THROW((void)hnet_settings(R"({"arch_layout": ["m4"]})", "c"), InputError);
   EXPECT_THROW((void)hnet_settings(R"({"arch_layout": "m4"})", "c"), InputError);
