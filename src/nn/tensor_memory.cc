@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -54,7 +55,7 @@ class HugePageAllocator final : public c10::Allocator {
   // the tensor begins at such an address within a little more memory, and in front of it stands where that begins.
   static void* take(size_t bytes) {
     void* taken = bytes > SIZE_MAX - kMore ? nullptr : std::malloc(bytes + kMore);
-    TORCH_CHECK(taken != nullptr, "not enough memory for a tensor of ", bytes, " bytes");
+    if (taken == nullptr) throw std::bad_alloc();
     const uintptr_t first = reinterpret_cast<uintptr_t>(taken) + sizeof(void*);
     auto* data = reinterpret_cast<char*>((first + kAlignment - 1) / kAlignment * kAlignment);
     std::memcpy(data - sizeof(void*), &taken, sizeof(void*));

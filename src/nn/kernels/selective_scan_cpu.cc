@@ -79,6 +79,7 @@ inline void fetch(const float* from, int64_t count) {
 }
 
 // The channels of one vector in one stretch: T <= kStretch rows, V lanes. S states, a multiple of kStates.
+// Passed by value: of a reference the compiler has to read everything again after each number that is stored.
 struct Channels {
   int64_t rows;
   int64_t states;
