@@ -1,7 +1,7 @@
 # The short way to everything; `make help` lists the targets.
 # All of it is CMake underneath: cmake --preset release && cmake --build build
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint format format-check bench fuzz install clean
+.PHONY: help demo test build lint format format-check bench bench-build fuzz install clean
 
 SECONDS_PER_DEMO ?= 240
 PREFIX ?= /usr/local
@@ -24,12 +24,15 @@ test: ## Build everything and run all tests
 	@cmake --build build
 	@scripts/run-tests build
 
-bench: build/build.ninja ## Measure speed: micro-benchmarks, then the program's own
-	@scripts/install-dependencies bench
-	@cmake --preset release -DVERBATIM_BENCH=ON >/dev/null
-	@cmake --build build --target verbatim benchmarks
+bench: bench-build ## Measure speed: micro-benchmarks, then the program's own
+	@cmake --build build --target verbatim
 	@scripts/run-benchmarks build
 	@build/verbatim bench all
+
+bench-build: build/build.ninja ## Build the micro-benchmarks, which no other target does
+	@scripts/install-dependencies bench
+	@cmake --preset release -DVERBATIM_BENCH=ON >/dev/null
+	@cmake --build build --target benchmarks
 
 lint: build/build.ninja ## Check the code with clang-tidy and the folder rules
 	@scripts/install-dependencies dev

@@ -58,7 +58,7 @@ struct Autoencoder {
     }
     at::Generator generator = at::detail::createCPUGenerator(1);
     encoder = std::make_shared<TokunEncoder>(settings, 0, generator);
-    decoder = std::make_shared<WholeBlockDecoder>(settings, decoder_settings, 0, generator);
+    decoder = std::make_shared<WholeBlockDecoder>(settings, decoder_settings, 0, generator, encoder->shared_network());
     encoder->eval();
     decoder->eval();
   }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "blocks/utf32.h"
 #include "nn/kernels/lanes.h"
+#include "nn/kernels/task_loop.h"
 
 namespace verbatim {
 
@@ -186,7 +187,7 @@ void BlockSums::write(const PositionBatch& batch, int64_t begin, int64_t end, st
                       float* out) const {
   const auto write_rows = [&](const auto* table) {
     const int64_t stride = rows_.size(1), words = stride / characters_;
-    at::parallel_for(begin, end, kRowsPerTask, [&](int64_t first_row, int64_t last_row) {
+    const auto write_range = [&](int64_t first_row, int64_t last_row) {
       std::vector<decltype(table)> rows(static_cast<size_t>(characters_));
       for (int64_t row = first_row; row < last_row; ++row) {
         const int64_t first = batch.id_offsets[row], count = batch.id_offsets[row + 1] - first;
@@ -197,7 +198,9 @@ void BlockSums::write(const PositionBatch& batch, int64_t begin, int64_t end, st
         add_rows(rows.data(), characters_, width_, to);
         if (epsilon.has_value()) divide_by_length(to, width_, *epsilon);
       }
-    });
+    };
+    at::parallel_for(begin, end, kRowsPerTask,
+                     [&](int64_t first_row, int64_t last_row) { nn::call_one_copy(write_range, first_row, last_row); });
   };
   if (type_ == at::kFloat) {
     write_rows(reinterpret_cast<const float*>(rows_.data_ptr<int32_t>()));
