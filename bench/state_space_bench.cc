@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "nn/autograd.h"
+#include "nn/kernels/decay.h"
 #include "nn/kernels/state_space.h"
 #include "nn/state_space_rows.h"
 #include "nn/tensor_memory.h"
@@ -17,6 +18,8 @@
 // State-space layers, forward and backward together, on 8 sequences of 2048 rows. "of_memcpy" is the rate at which the
 // bytes move that must (inputs read twice, output written, its gradient read, gradients of the inputs written) over
 // that of a copy of as many bytes measured in this run: 1 is the limit of the machine, "limit_ms" the time at it.
+// "arithmetic_ms", of the Mamba-1 scan: what its numbers alone take, in registers, with nothing loaded or stored; where
+// this is more than limit_ms, memory is not what limits the scan. "of_arithmetic" is its share of the scan's time.
 // "times_plain" is the time of the plain form, measured on one of the sequences, over that of the fast one. Processor
 // time of one thread: other programs on the machine disturb it less than the wall clock. Where the name says "threads",
 // the wall clock with so many threads, in the layer, its plain form and the copy; the machine should do nothing else.
@@ -67,6 +70,98 @@ double copy_rate(int64_t bytes) {
                     }));
   }
   return static_cast<double>(bytes) / best;
+}
+
+// For the compiler `x` is needed and may be another one from here on; it stays in its register.
+VERBATIM_INLINE void use(NativeF32& x) {
+#if defined(__AVX512F__)
+  asm volatile("" : "+v"(x));
+#else
+  asm volatile("" : "+x"(x));
+#endif
+}
+
+// The arithmetic that a Mamba-1 scan and its gradient cannot do without, for `vectors` registers of channels in one row
+// each. Operands stay in registers, and each loop has more independent numbers than the processor has latency. Decays
+// and softplus are computed in both directions, as the scan does: kept decays would be as many numbers as all states.
+void scan_arithmetic(int64_t vectors, int64_t states) {
+  using V = NativeF32;
+  constexpr int kAtOnce = kFillsRegister ? 8 : 4;
+  V rate[kAtOnce], s[kAtOnce], carry[kAtOnce], drate[kAtOnce];
+  for (int k = 0; k < kAtOnce; ++k) {
+    rate[k] = splat<V>(-0.1F * static_cast<float>(k + 1));
+    s[k] = carry[k] = drate[k] = V{};
+  }
+  V step = splat<V>(-3), delta = splat<V>(0.05F), input = splat<V>(0.5F), dy = splat<V>(0.25F), b = dy, c = dy;
+  for (int64_t i = 0; i < vectors; ++i) {
+    use(step);  // or the compiler would do the same only once
+    V value = softplus(step).value;
+    use(value);
+    use(step);
+    auto parts = softplus(step);
+    use(parts.value);
+    use(parts.slope);
+  }
+  const int64_t count = vectors * (states / kAtOnce);
+  for (int64_t i = 0; i < count; ++i) {
+    use(delta);
+    V y{}, odd{};
+#pragma GCC unroll 8
+    for (int k = 0; k < kAtOnce; ++k) {
+      s[k] = decay_of(delta, rate[k]) * s[k] + input * b;
+      (k % 2 == 0 ? y : odd) += s[k] * c;
+    }
+    y += odd;
+    use(y);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    use(delta);
+#pragma GCC unroll 8
+    for (int k = 0; k < kAtOnce; ++k) {
+      V decay = decay_of(delta, rate[k]);
+      V remains = decay * s[k];
+      use(decay);
+      use(remains);
+      s[k] = remains + input * b;
+      V dc = c + dy * s[k];
+      use(dc);
+    }
+  }
+  V remains = dy, decay = delta;
+  for (int64_t i = 0; i < count; ++i) {
+    use(delta);
+    use(input);
+    use(dy);
+    V dinput{}, dlog{};
+#pragma GCC unroll 8
+    for (int k = 0; k < kAtOnce; ++k) {
+      const V dstate = carry[k] + dy * c;
+      V db = b + dstate * input;
+      use(db);
+      dinput += dstate * b;
+      const V dexponent = dstate * remains;
+      carry[k] = dstate * decay;
+      dlog += dexponent * rate[k];
+      drate[k] += dexponent * delta;
+    }
+    use(dinput);
+    use(dlog);
+  }
+  for (int k = 0; k < kAtOnce; ++k) use(drate[k]);
+}
+
+// The same for all rows of `channels`.
+double scan_arithmetic_seconds(int64_t channels, int64_t states) {
+  const int64_t vectors = kRows * channels / kNativeLanes;
+  double best = std::numeric_limits<double>::infinity();
+  for (int repeat = 0; repeat < 6; ++repeat) {
+    best = std::min(best, seconds([&] {
+                      at::parallel_for(0, num_threads, 1, [&](int64_t first, int64_t last) {
+                        scan_arithmetic(vectors * last / num_threads - vectors * first / num_threads, states);
+                      });
+                    }));
+  }
+  return best;
 }
 
 double product_rate(at::ScalarType type) {
@@ -146,6 +241,9 @@ void scan(benchmark::State& state, at::ScalarType type) {
        at::ones({channels})},
       0, [](const Tensors& in) { return selective_scan(in[0], in[1], in[2], in[3], in[4], in[5], batch(in[0])); },
       [](const Tensors& in) { return selective_scan_plain(in[0], in[1], in[2], in[3], in[4], in[5], batch(in[0])); });
+  const double arithmetic_ms = 1e3 * scan_arithmetic_seconds(channels, states);
+  state.counters["arithmetic_ms"] = arithmetic_ms;
+  state.counters["of_arithmetic"] = arithmetic_ms / state.counters["ms"];
 }
 
 // state.range(0): S
