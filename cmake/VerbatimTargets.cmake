@@ -47,7 +47,10 @@ function(verbatim_compile_options target)
   endif()
   if(VERBATIM_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${VERBATIM_SANITIZE} -fno-omit-frame-pointer)
-    target_link_options(${target} PUBLIC -fsanitize=${VERBATIM_SANITIZE})
+    # The address sanitizer opens libraries in the program's place: of the program's search paths it knows those of the
+    # older kind only.
+    target_link_options(${target} PUBLIC -fsanitize=${VERBATIM_SANITIZE}
+                        $<$<NOT:$<PLATFORM_ID:Darwin>>:LINKER:--disable-new-dtags>)
   endif()
   if(VERBATIM_FUZZ)
     target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)

@@ -375,7 +375,8 @@ TEST(tfree_config, counts_the_parameters_of_the_published_model) {
   config.parse_transformer(R"({"vocab_size": 32000, "hidden_size": 4096, "num_layers": 32, "num_attention_heads": 32,
                                "mlp_factor": 2.66796875})",
                            "test");
-  const StackSettings& stack = config.settings("dictionary.jsonl")->backbone.stack;
+  const auto settings = config.settings("dictionary.jsonl");
+  const StackSettings& stack = settings->backbone.stack;
   EXPECT_EQ(stack.hidden, 10928);
   const int64_t layer = 4 * stack.width * stack.width + 3 * stack.width * stack.hidden + 2 * stack.width;
   EXPECT_EQ(2 * config.vocab_size * stack.width + stack.layers * layer + stack.width, 6706958336);
