@@ -46,7 +46,8 @@ class tfree_checkpoint : public ::testing::Test {
   // A checkpoint folder as the reference writes it, from a golden model.
   fs::path write_source(const std::string& model, const std::vector<std::string>& words = {},
                         const std::vector<std::pair<std::string, int64_t>>& counts = {}) {
-    const fs::path from = golden() / model, to = scratch_ / "source";
+    const fs::path from = golden() / model;
+    fs::path to = scratch_ / "source";
     fs::create_directories(to / "transformer");
     fs::create_directories(to / "tokenizer");
     const SafetensorsReader reader = SafetensorsReader::open(from / "model.safetensors");
