@@ -9,10 +9,10 @@
 // Pickles and ZIP archives put together by hand, whatever they say.
 namespace verbatim::testing {
 
-// The lowest `size` bytes of a number, little endian.
+// The lowest `size` bytes of a number, little endian; behind its eight, 0.
 inline std::string number(uint64_t value, size_t size) {
   std::string bytes;
-  for (size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>(value >> (8 * i)));
+  for (size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>(i < 8 ? value >> (8 * i) : 0));
   return bytes;
 }
 

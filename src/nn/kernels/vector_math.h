@@ -62,7 +62,7 @@ VERBATIM_INLINE V load_part(const T* p, int64_t count) {
 #else
   if (count >= kLanesOf<V>) return load<V>(p);
   alignas(64) T buffer[kLanes] = {};
-  std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(T));
+  if (count > 0) std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(T));  // p of an empty tensor is null
   return load<V>(buffer);
 #endif
 }
@@ -79,7 +79,7 @@ VERBATIM_INLINE void store_part(T* p, const V& x, int64_t count) {
   if (count >= kLanesOf<V>) return store(p, x);
   alignas(64) T buffer[kLanes];
   store(buffer, x);
-  std::memcpy(p, buffer, static_cast<size_t>(count) * sizeof(T));
+  if (count > 0) std::memcpy(p, buffer, static_cast<size_t>(count) * sizeof(T));
 #endif
 }
 
