@@ -81,9 +81,9 @@ VERBATIM_INLINE void use(NativeF32& x) {
 #endif
 }
 
-// The arithmetic that a Mamba-1 scan and its gradient cannot do without, for `vectors` registers of channels in one row
-// each. Operands stay in registers, and each loop has more independent numbers than the processor has latency. Decays
-// and softplus are computed in both directions, as the scan does: kept decays would be as many numbers as all states.
+// The arithmetic of a Mamba-1 scan and its gradient, for `vectors` registers of channels in one row each. Operands stay
+// in registers, and each loop has more independent numbers than the processor has latency. Decays and softplus are
+// computed in both directions, as the scan does: kept decays would be as many numbers as all states.
 void scan_arithmetic(int64_t vectors, int64_t states) {
   using V = NativeF32;
   constexpr int kAtOnce = kFillsRegister ? 8 : 4;
@@ -108,6 +108,7 @@ void scan_arithmetic(int64_t vectors, int64_t states) {
     V y{}, odd{};
 #pragma GCC unroll 8
     for (int k = 0; k < kAtOnce; ++k) {
+      use(b);  // each state has its own
       s[k] = decay_of(delta, rate[k]) * s[k] + input * b;
       (k % 2 == 0 ? y : odd) += s[k] * c;
     }
@@ -122,6 +123,7 @@ void scan_arithmetic(int64_t vectors, int64_t states) {
       V remains = decay * s[k];
       use(decay);
       use(remains);
+      use(b);
       s[k] = remains + input * b;
       V dc = c + dy * s[k];
       use(dc);
@@ -135,6 +137,7 @@ void scan_arithmetic(int64_t vectors, int64_t states) {
     V dinput{}, dlog{};
 #pragma GCC unroll 8
     for (int k = 0; k < kAtOnce; ++k) {
+      use(c);
       const V dstate = carry[k] + dy * c;
       V db = b + dstate * input;
       use(db);
